@@ -1,0 +1,86 @@
+"""Every Kafka topic, declared once with its meaning; and the names of the topics of collections.
+
+docs/topics.md is generated from `TOPICS` (`scripts/docs`).
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from headwater.settings import Settings
+
+MIB = 1024 * 1024
+NAME_MAX = 249  # Kafka's limit on a topic's name
+HASH_LENGTH = 32
+SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic, or a family of topics, of a deployment."""
+
+    suffix: str  # what follows the prefix; a family's has placeholders
+    schema: str  # the .avsc that its records follow, without version
+    cleanup: Literal["delete", "compact"]
+    meaning: str
+
+
+RAW = Topic(
+    "raw",
+    "raw_event",
+    "delete",
+    "Events as accepted, before enrichment. Keyed by project and user, else by event id. Records that start with `{` are JSON envelopes of the same fields.",
+)
+EVENTS = Topic(
+    "events.<project>.<collection>", "event", "delete", "The enriched events of one collection, keyed by event id."
+)
+DEAD_LETTERS = Topic(
+    "dead-letters",
+    "dead_letter",
+    "delete",
+    "Records that could not be processed or stored: reason, origin, untouched bytes.",
+)
+CONTROL = Topic(
+    "control",
+    "control_record",
+    "compact",
+    "The control plane: projects and keys in their newest version. One partition.",
+)
+
+TOPICS = (RAW, EVENTS, DEAD_LETTERS, CONTROL)
+
+
+def raw_topic(settings: Settings) -> str:
+    """The raw topic's full name."""
+    return f"{settings.topic_prefix}.{RAW.suffix}"
+
+
+def dead_letters_topic(settings: Settings) -> str:
+    """The dead letters' full name."""
+    return f"{settings.topic_prefix}.{DEAD_LETTERS.suffix}"
+
+
+def control_topic(settings: Settings) -> str:
+    """The control topic's full name."""
+    return f"{settings.topic_prefix}.{CONTROL.suffix}"
+
+
+def collection_topic(prefix: str, project_id: str, collection: str) -> str:
+    """The topic of a collection. Injective: no two (project, collection) pairs share a topic.
+
+    Letters, digits and `_` stand for themselves; every other byte of the UTF-8 name is `-` and two hexadecimal digits.
+    A name that would be too long for Kafka is cut and ends in `-.` and a hash: `.` follows `-` in no escape, so a
+    shortened name never equals a whole one.
+    """
+    head = f"{prefix}.events.{project_id}."
+    escaped = "".join(chr(b) if chr(b) in SAFE else f"-{b:02x}" for b in collection.encode())
+    if len(head) + len(escaped) > NAME_MAX:
+        digest = hashlib.sha256(collection.encode()).hexdigest()[:HASH_LENGTH]
+        escaped = escaped[: NAME_MAX - len(head) - HASH_LENGTH - 2] + "-." + digest
+    return head + escaped
+
+
+def collections_pattern(prefix: str) -> str:
+    """A regular expression (as librdkafka wants it, from `^`) that the topics of all collections match, and no others."""
+    return f"^{re.escape(prefix)}\\.events\\.[0-9a-f]{{24}}\\..+"
