@@ -5,19 +5,19 @@ import re
 import uuid
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
-_NAMESPACE = uuid.UUID("6f4f6d5e-2a0b-5a1f-9f3e-6865616477a7")  # ours, drawn once; changing it changes every derived id
+NAMESPACE = uuid.UUID("6f4f6d5e-2a0b-5a1f-9f3e-6865616477a7")  # ours, drawn once; changing it changes every derived id
 
 
 def event_id(project_id: str, client_id: str) -> str:
     """The id for what a client calls its event: a UUID as it is (in lower case), anything else as UUIDv5 in the project's namespace."""
     if _UUID.fullmatch(client_id):
         return client_id.lower()
-    return _uuid5(uuid.uuid5(_NAMESPACE, project_id).bytes, client_id.encode("utf-8", "surrogatepass"))
+    return _uuid5(uuid.uuid5(NAMESPACE, project_id).bytes, client_id.encode("utf-8", "surrogatepass"))
 
 
 def origin_id(topic: str, partition: int, offset: int) -> str:
     """The id of a record that came without one: UUIDv5 of where it stands in Kafka, so that a replay has the same."""
-    return _uuid5(_NAMESPACE.bytes, f"{topic}/{partition}/{offset}".encode())
+    return _uuid5(NAMESPACE.bytes, f"{topic}/{partition}/{offset}".encode())
 
 
 def new_event_id() -> str:
