@@ -50,9 +50,9 @@ class Codec:
         if not found:
             raise CodecError(f"no schema named {name}")
         self.name = name
-        self.versions = {_fingerprint(schema): schema for schema in found.values()}
+        self.versions = {schema_fingerprint(schema): schema for schema in found.values()}
         self.schema: Any = found[max(found)]
-        self.header = MARKER + _fingerprint(self.schema)
+        self.header = MARKER + schema_fingerprint(self.schema)
 
     def encode(self, record: Mapping[str, Any]) -> bytes:
         """The record in the newest version. Raises CodecError where it does not fit the schema."""
@@ -100,7 +100,7 @@ def _without_logical_types(schema: Any) -> Any:
     return [_without_logical_types(part) for part in schema] if isinstance(schema, list) else schema
 
 
-def _fingerprint(schema: Any) -> bytes:
+def schema_fingerprint(schema: Any) -> bytes:
     """The schema's CRC-64-AVRO fingerprint in wire order."""
     return bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO"))
 

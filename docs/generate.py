@@ -1,0 +1,135 @@
+"""Writes the reference pages of docs/ from the declarations in the code. `scripts/docs`, or with --check to compare only."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import PydanticUndefined
+
+DOCS = Path(__file__).parent
+NOTE = "<!-- Written by scripts/docs from the code. Change the declaration, not this page. -->\n"
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A Markdown table; bars in cells are escaped."""
+    head = list(head)
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+
+
+def settings_page() -> str:
+    """Every setting with its type, default and meaning."""
+    from headwater.settings import PREFIX, Settings
+
+    def default(value: Any) -> str:
+        return "" if value is None or value is PydanticUndefined else f"`{value}`"
+
+    def kind(annotation: Any) -> str:
+        text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+        return "`" + text.replace("typing.", "").replace("pathlib.", "").replace("pydantic.types.", "") + "`"
+
+    rows = [
+        (f"`{PREFIX}{name.upper()}`", kind(field.annotation), default(field.default), field.description or "")
+        for name, field in Settings.model_fields.items()
+    ]
+    return (
+        "# Settings\n\nRead from the environment at start. An unknown or blank one stops the start with its name.\n\n"
+        + table(("variable", "type", "default", "meaning"), rows)
+    )
+
+
+def topics_page() -> str:
+    """Every topic with its schema and meaning."""
+    from headwater.topics import TOPICS
+
+    rows = [(f"`<prefix>.{topic.suffix}`", f"`{topic.schema}`", topic.cleanup, topic.meaning) for topic in TOPICS]
+    return (
+        "# Topics\n\n`<prefix>` is the setting `HEADWATER_TOPIC_PREFIX`, by default `headwater`. The schemas are described in "
+        "[schemas.md](schemas.md).\n\n" + table(("topic", "schema", "clean-up", "meaning"), rows)
+    )
+
+
+def metrics_page() -> str:
+    """Every metric with its kind, labels and meaning."""
+    from headwater.metrics import METRICS
+
+    def full_name(metric: Any) -> str:
+        return metric._name + ("_total" if metric._type == "counter" else "")
+
+    rows = [
+        (f"`{full_name(metric)}`", metric._type, ", ".join(f"`{label}`" for label in metric._labelnames), metric._documentation)
+        for metric in METRICS
+    ]
+    return (
+        "# Metrics\n\nPrometheus text at `/metrics`: of the HTTP services on their port, of a worker on `HEADWATER_HEALTH_PORT`.\n\n"
+        + table(("metric", "kind", "labels", "meaning"), rows)
+    )
+
+
+def schemas_page() -> str:
+    """Every Avro schema with its fields, and the fingerprint that its records start with."""
+    from headwater.codec import MARKER, schema_fingerprint, schemas_folder
+
+    parts = [
+        "# Schemas\n\nEvery record in Kafka is in Avro's single-object encoding: the bytes `C3 01`, the schema's CRC-64-AVRO "
+        "fingerprint in little-endian order, and the datum. Old versions stay readable.\n"
+    ]
+    for path in sorted(schemas_folder().glob("*.avsc")):
+        schema = json.loads(path.read_text())
+        name, version, _ = path.name.split(".")
+        rows = [(f"`{field['name']}`", f"`{json.dumps(field['type'])}`", field["doc"]) for field in schema["fields"]]
+        header = (MARKER + schema_fingerprint(schema)).hex(" ")
+        parts.append(f"## {name}, version {version}\n\n{schema['doc']} Its records start with `{header}`.\n\n" + table(("field", "type", "meaning"), rows))
+    return "\n".join(parts)
+
+
+def cli_page() -> str:
+    """Every command of the command line, as its own --help says it."""
+    import typer
+    from typer.testing import CliRunner
+
+    from headwater.cli import app
+
+    def commands(command: Any, path: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
+        yield path
+        for name in sorted(getattr(command, "commands", {})):
+            yield from commands(command.commands[name], (*path, name))
+
+    parts = ["# Command line\n"]
+    for path in commands(typer.main.get_command(app), ()):
+        shown = CliRunner().invoke(app, [*path, "--help"], prog_name="headwater", env={"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"})
+        parts.append(f"## headwater {' '.join(path)}".rstrip() + "\n\n```\n" + "\n".join(line.rstrip() for line in shown.stdout.strip().splitlines()) + "\n```\n")
+    return "\n".join(parts)
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "settings.md": settings_page,
+    "topics.md": topics_page,
+    "metrics.md": metrics_page,
+    "schemas.md": schemas_page,
+    "cli.md": cli_page,
+}
+
+
+def page(name: str) -> str:
+    """The text of one generated page."""
+    return NOTE + "\n" + PAGES[name]().rstrip() + "\n"
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or with --check name those that are out of date and return 1."""
+    stale = [name for name in PAGES if not (DOCS / name).exists() or (DOCS / name).read_text() != page(name)]
+    if "--check" in arguments:
+        for name in stale:
+            sys.stderr.write(f"docs/{name} is out of date: run scripts/docs\n")
+        return 1 if stale else 0
+    for name in stale:
+        (DOCS / name).write_text(page(name))
+        sys.stdout.write(f"wrote docs/{name}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

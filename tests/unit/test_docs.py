@@ -1,0 +1,45 @@
+"""Everything public is documented: the generated pages are up to date, and the written ones name what there is."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from docs import generate
+
+ROOT = Path(__file__).parents[2]
+CODE = [path for folder in ("headwater", "collector", "processors", "sinks", "api") for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+@pytest.mark.parametrize("name", generate.PAGES)
+def test_a_generated_page_is_up_to_date(name: str) -> None:
+    assert (ROOT / "docs" / name).read_text() == generate.page(name), "run scripts/docs"
+
+
+@pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_everything_public_has_a_docstring(path: Path) -> None:
+    module = ast.parse(path.read_text())
+    missing = [] if ast.get_docstring(module) or not module.body else ["the module"]
+
+    def look(body: list[ast.stmt], prefix: str) -> None:
+        for node in body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                if not ast.get_docstring(node):
+                    missing.append(prefix + node.name)
+                if isinstance(node, ast.ClassDef):
+                    look(node.body, prefix + node.name + ".")
+
+    look(module.body, "")
+    assert missing == []
+
+
+@pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_modules_stay_short(path: Path) -> None:
+    assert len(path.read_text().splitlines()) < 500
+
+
+def test_metrics_are_named_with_their_unit() -> None:
+    from headwater.metrics import METRICS
+
+    units = ("_total", "_seconds", "_records", "_partitions", "_paused")
+    names = [metric._name + ("_total" if metric._type == "counter" else "") for metric in METRICS]
+    assert [name for name in names if not name.startswith("headwater_") or not name.endswith(units)] == []
