@@ -68,7 +68,10 @@ def parse_json(text: bytes) -> Any:
     """
     if _LONG_RUN in text.translate(_DIGITS) and _BEYOND_64_BITS.search(text):
         orjson.loads(text)  # holds the exact way to the same strictness
-        return json.loads(text, parse_int=_integer)
+        try:
+            return json.loads(text, parse_int=_integer)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
     return orjson.loads(text)
 
 
@@ -78,12 +81,12 @@ def explain_broken(text: bytes) -> RuleError:
         return RuleError("InvalidEventError", "The body starts with a byte order mark; send plain UTF-8.")
     try:
         value = json.loads(text.decode("utf-8", "surrogateescape"), parse_int=_integer)
+        for path, problem in _unspeakable(value, ""):
+            return RuleError("InvalidPropertyValueError", f"Property {_shown(path)} {problem}.")
     except RecursionError:
         return RuleError("InvalidPropertyValueError", "The event is nested far too deeply.")
     except ValueError as error:
         return RuleError("InvalidEventError", f"The body is not JSON: {error}.")
-    for path, problem in _unspeakable(value, ""):
-        return RuleError("InvalidPropertyValueError", f"Property {_shown(path)} {problem}.")
     return RuleError("InvalidEventError", "The body is not JSON.")
 
 
@@ -143,8 +146,7 @@ def take_reserved(event: dict[str, Any]) -> Reserved:
     """
     keen = event.get("keen")
     if keen is None:
-        if "keen" in event:
-            del event["keen"]
+        event.pop("keen", None)
         return NOTHING_RESERVED
     if type(keen) is not dict:
         raise RuleError("NamespaceTypeError", f"Property 'keen' is reserved for an object; this is {_kind(keen)}.")
@@ -285,13 +287,16 @@ def _check_location(location: object) -> None:
 
 
 def _unspeakable(value: object, path: str) -> Iterator[tuple[str, str]]:
-    """The paths of what strict JSON in UTF-8 has no form for, each with its problem."""
+    """The paths of what has no form in strict JSON, UTF-8 and 64-bit integers, each with its problem."""
     if type(value) is str:
         if not _is_unicode(value):
             yield path, "is text that is not valid UTF-8, or half of a surrogate pair"
     elif type(value) is float:
         if not math.isfinite(value):
             yield path, "is not a finite number"
+    elif type(value) is int:
+        if not INT_MIN <= value <= INT_MAX:
+            yield path, "is an integer beyond 64 bits (signed); send it as text"
     elif type(value) is dict:
         for name, member in value.items():
             if not _is_unicode(name):
