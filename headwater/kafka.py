@@ -52,6 +52,7 @@ def new_topic(settings: Settings, name: str, kind: topics.Topic) -> NewTopic:
         topics.EVENTS: (settings.collection_partitions, settings.events_retention_hours),
         topics.DEAD_LETTERS: (1, settings.dead_letter_retention_hours),
         topics.CONTROL: (1, None),
+        topics.STATE: (settings.raw_partitions, None),
     }[kind]
     largest = settings.topic_max_message_bytes + (topics.MIB if kind is topics.DEAD_LETTERS else 0)
     config = {"cleanup.policy": kind.cleanup, "max.message.bytes": str(largest)}
@@ -82,12 +83,13 @@ def create_topics(admin: AdminClient, new: Iterable[NewTopic], timeout: float = 
 
 
 def create_base_topics(settings: Settings) -> set[str]:
-    """Create the raw, dead-letter and control topics where they do not exist. Blocks; raises KafkaException."""
+    """Create the raw, dead-letter, control and state topics where they do not exist. Blocks; raises KafkaException."""
     return create_topics(
         AdminClient(client_config(settings)),
         [
             new_topic(settings, topics.raw_topic(settings), topics.RAW),
             new_topic(settings, topics.dead_letters_topic(settings), topics.DEAD_LETTERS),
             new_topic(settings, topics.control_topic(settings), topics.CONTROL),
+            new_topic(settings, topics.state_topic(settings), topics.STATE),
         ],
     )

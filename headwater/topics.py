@@ -48,7 +48,14 @@ CONTROL = Topic(
     "The control plane: projects and keys in their newest version. One partition.",
 )
 
-TOPICS = (RAW, EVENTS, DEAD_LETTERS, CONTROL)
+STATE = Topic(
+    "state",
+    "aggregates",
+    "compact",
+    "The processors' tables, one partition for each of the raw topic: watermark, ownership, aggregates and property catalogue (each with the schema of that name), written in transactions. Keys are in headwater/aggregates.py.",
+)
+
+TOPICS = (RAW, EVENTS, DEAD_LETTERS, CONTROL, STATE)
 
 
 def raw_topic(settings: Settings) -> str:
@@ -64,6 +71,11 @@ def dead_letters_topic(settings: Settings) -> str:
 def control_topic(settings: Settings) -> str:
     """The control topic's full name."""
     return f"{settings.topic_prefix}.{CONTROL.suffix}"
+
+
+def state_topic(settings: Settings) -> str:
+    """The full name of the topic that holds the processors' tables."""
+    return f"{settings.topic_prefix}.{STATE.suffix}"
 
 
 def collection_topic(prefix: str, project_id: str, collection: str) -> str:
