@@ -1,0 +1,1 @@
+"""Processors: raw topic -> enrichment -> the topics of collections, and rolling aggregates in tables."""

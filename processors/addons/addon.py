@@ -1,0 +1,70 @@
+"""What an add-on is: its name, its inputs and outputs with their meaning, and the function behind it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from headwater.settings import Settings
+
+CACHED_LENGTH_MAX = 1_024  # characters of input; longer values are rare, and kept they would take unbounded memory
+
+Result = dict[str, Any]
+"""What an add-on found: JSON values by output name; a dict or list among them holds scalars only. Never to be changed."""
+
+Parse = Callable[..., Result | None]
+"""Takes the values of the add-on's inputs in their declared order: the first a str, others str or None. None: no output."""
+
+
+class AddonError(Exception):
+    """An add-on cannot do what the event asks: the event goes to the dead letters with this name and message."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(f"{name}: {message}")
+        self.name = name
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Field:
+    """An input or output: its name and one line on what it means."""
+
+    name: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Removal:
+    """An option of the `input` object: when true, the property that another input names is deleted from the event."""
+
+    name: str
+    input: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Addon:
+    """An add-on as events ask for it in `keen.addons`.
+
+    Every input is required, and names the property whose value is taken. `load` makes the function, once per process;
+    it may read files, and raises SettingsError where a setting is to blame.
+    """
+
+    name: str
+    meaning: str
+    inputs: tuple[Field, ...]
+    outputs: tuple[Field, ...]
+    load: Callable[[Settings], Parse]
+    removal: Removal | None = None
+
+
+def cached(parse: Parse, entries: int) -> Parse:
+    """`parse`, remembering the results of the `entries` inputs that were used last. Long inputs are not kept."""
+    kept = lru_cache(entries)(parse)
+
+    def look_up(value: str, other: str | None = None) -> Result | None:
+        if len(value) > CACHED_LENGTH_MAX or (other is not None and len(other) > CACHED_LENGTH_MAX):
+            return parse(value) if other is None else parse(value, other)
+        return kept(value) if other is None else kept(value, other)
+
+    return look_up

@@ -1,0 +1,217 @@
+"""Enrichment: what `keen.addons` asks for, done to one event."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import orjson
+
+from headwater.settings import Settings
+from processors.addons import ADDONS, AddonError
+from processors.addons.addon import Parse, Result
+
+PLACEHOLDER = "${keen."
+"""What the JSON text of every event with a placeholder holds: where it does not, no value needs to be looked at."""
+
+IP_PLACEHOLDER = "${keen.ip}"
+USER_AGENT_PLACEHOLDER = "${keen.user_agent}"
+
+NAME_LENGTH_MAX = 255
+PLANS = 1_000  # distinct texts of keen.addons to remember
+PLAN_TEXT_MAX = 8_192  # characters; a longer text is read anew each time
+RESULT_DEPTH = 2  # levels that an add-on's result adds under its output
+
+Path = tuple[str, ...]
+Properties = dict[str, Any]
+
+
+class Step(NamedTuple):
+    """One add-on as an event asks for it."""
+
+    name: str
+    parse: Parse
+    inputs: tuple[Path, ...]
+    output: Path
+
+
+class Plan(NamedTuple):
+    """What a text of keen.addons asks for: the steps in order, and the properties to delete at the end."""
+
+    steps: tuple[Step, ...]
+    removals: tuple[Path, ...]
+
+
+class Enricher:
+    """Runs add-ons on events. Pure but for its caches and the databases that it reads; for one thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Load every add-on: some 50 MB, and half a second. Raises SettingsError for a database that cannot be used."""
+        self._parse: dict[str, Parse] = {name: addon.load(settings) for name, addon in ADDONS.items()}
+        self._depth_max = settings.event_max_depth
+        self._kept_plan: Callable[[str], Plan] = lru_cache(PLANS)(self._plan)
+
+    def enrich(
+        self,
+        properties: Properties,
+        addons: str | None,
+        *,
+        ip: str | None = None,
+        user_agent: str | None = None,
+        timestamp: int | None = None,
+        received_at: int | None = None,
+        event_id: str | None = None,
+        placeholders: bool = True,
+    ) -> None:
+        """Change `properties`, as parsed from JSON, in place: first placeholders, then the add-ons, in their order.
+
+        `addons` is the JSON text of `keen.addons` (the field of raw_event); the other arguments are what `${keen.ip}`,
+        `${keen.user_agent}` and the paths `keen.timestamp`, `keen.created_at` (both in milliseconds) and `keen.id` stand
+        for. A caller that has the properties' JSON text passes `placeholders=PLACEHOLDER in text`, which spares the walk.
+
+        A placeholder that is the whole string becomes null where its value is not known; within a string it vanishes.
+        Each output is merged into the object at its path, made where there is none. The value of an input that is
+        missing, null or no string gives no output. Raises AddonError for what can never work: an unknown add-on, a
+        missing input or output, an output under `keen` or at a property that is no object. The properties are then half
+        changed and must not be used. No result is shared between events.
+        """
+        if placeholders:
+            _fill(properties, ip, user_agent)
+        if addons is None:
+            return
+        plan = self._kept_plan(addons) if len(addons) <= PLAN_TEXT_MAX else self._plan(addons)
+        for name, parse, inputs, output in plan.steps:
+            values: list[str | None] = []
+            for path in inputs:
+                value = properties.get(path[0]) if len(path) == 1 else _value(properties, path)
+                if path[0] == "keen" and value is None:
+                    value = _envelope(path, timestamp, received_at, event_id)
+                values.append(value if isinstance(value, str) else None)
+            if values[0] is None:
+                continue
+            result = parse(*values)
+            if result is not None:
+                _merge(_object(properties, output, name), result)
+        for path in plan.removals:
+            _remove(properties, path)
+
+    def _plan(self, addons: str) -> Plan:
+        """Read and check a text of keen.addons. Raises AddonError."""
+        try:
+            asked = orjson.loads(addons)
+        except orjson.JSONDecodeError as error:
+            raise AddonError("keen.addons", f"not JSON: {error}") from None
+        if not isinstance(asked, list):
+            raise AddonError("keen.addons", "not a list: it must be a list of objects with name, input and output")
+        steps: list[Step] = []
+        removals: list[Path] = []
+        for position, item in enumerate(asked):
+            if not isinstance(item, dict) or not isinstance(item.get("name"), str):
+                raise AddonError(f"keen.addons[{position}]", "not an object with name, input and output")
+            name = item["name"]
+            if name not in ADDONS:
+                raise AddonError(name, f"no such add-on: there are {', '.join(sorted(ADDONS))}")
+            addon = ADDONS[name]
+            given = item.get("input")
+            if not isinstance(given, dict):
+                raise AddonError(name, "input is not an object")
+            inputs = {field.name: _input_path(name, field.name, given) for field in addon.inputs}
+            output = self._output_path(name, item.get("output"))
+            steps.append(Step(name, self._parse[name], tuple(inputs.values()), output))
+            if addon.removal is not None and given.get(addon.removal.name) is True:
+                removals.append(inputs[addon.removal.input])
+        return Plan(tuple(steps), tuple(removals))
+
+    def _output_path(self, name: str, output: object) -> Path:
+        if not isinstance(output, str) or not output:
+            raise AddonError(name, "output is missing: it names the property that takes the results")
+        path = tuple(output.split("."))
+        if path[0] == "keen":
+            raise AddonError(name, f"output {output[:100]} is under keen, which is reserved")
+        if len(path) + RESULT_DEPTH > self._depth_max:
+            raise AddonError(name, f"output has {len(path)} levels: an event may have {self._depth_max}")
+        for part in path:
+            if not part.strip() or part.startswith("$") or len(part) > NAME_LENGTH_MAX:
+                raise AddonError(name, f"output {output[:100]} is not a path of property names")
+        return path
+
+
+def _input_path(name: str, field: str, given: Properties) -> Path:
+    path = given.get(field)
+    if not isinstance(path, str) or not path:
+        raise AddonError(name, f"input.{field} is missing: it names the property whose value is taken")
+    return tuple(path.split("."))
+
+
+def _fill(holder: Any, ip: str | None, user_agent: str | None) -> None:
+    """Replace the placeholders in all string values under `holder`, a dict or list."""
+    for key, value in holder.items() if isinstance(holder, dict) else enumerate(holder):
+        if isinstance(value, str):
+            if PLACEHOLDER in value:
+                holder[key] = _filled(value, ip, user_agent)
+        elif isinstance(value, (dict, list)):
+            _fill(value, ip, user_agent)
+
+
+def _filled(text: str, ip: str | None, user_agent: str | None) -> str | None:
+    if text == IP_PLACEHOLDER:
+        return ip
+    if text == USER_AGENT_PLACEHOLDER:
+        return user_agent
+    # In one pass: a user agent that holds `${keen.ip}` is the sender's text, not a placeholder.
+    parts = text.split(USER_AGENT_PLACEHOLDER)
+    return (user_agent or "").join(part.replace(IP_PLACEHOLDER, ip or "") for part in parts)
+
+
+def _value(properties: Properties, path: Path) -> object:
+    """The value at the path; None where there is none."""
+    value: object = properties
+    for part in path:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(part)
+    return value
+
+
+def _envelope(path: Path, timestamp: int | None, received_at: int | None, event_id: str | None) -> str | None:
+    """What the event's own fields have for a path under `keen`."""
+    if path == ("keen", "id"):
+        return event_id
+    at = {("keen", "timestamp"): timestamp, ("keen", "created_at"): received_at}.get(path)
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _object(properties: Properties, path: Path, name: str) -> Properties:
+    """The object at the path, made where there is none."""
+    here = properties
+    for part in path:
+        below = here.get(part)
+        if below is None:
+            below = here[part] = {}
+        elif not isinstance(below, dict):
+            raise AddonError(name, f"output {'.'.join(path)[:200]}: the event's {part} is not an object")
+        here = below
+    return here
+
+
+def _merge(target: Properties, result: Result) -> None:
+    """Copy the result into the target; objects are merged, and otherwise the result wins."""
+    for key, value in result.items():
+        if isinstance(value, dict):
+            existing = target.get(key)
+            if isinstance(existing, dict):
+                existing.update(value)
+            else:
+                target[key] = value.copy()
+        elif isinstance(value, list):
+            target[key] = value.copy()
+        else:
+            target[key] = value
+
+
+def _remove(properties: Properties, path: Path) -> None:
+    holder = _value(properties, path[:-1])
+    if isinstance(holder, dict):
+        holder.pop(path[-1], None)
