@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from headwater.rules import RuleError, check_property_name
 from headwater.settings import Settings
 from processors.addons import ADDONS, AddonError
 from processors.addons.addon import Parse, Result
@@ -17,7 +18,6 @@ PLACEHOLDER = "${keen."
 IP_PLACEHOLDER = "${keen.ip}"
 USER_AGENT_PLACEHOLDER = "${keen.user_agent}"
 
-NAME_LENGTH_MAX = 255
 PLANS = 1_000  # distinct texts of keen.addons to remember
 PLAN_TEXT_MAX = 8_192  # characters; a longer text is read anew each time
 RESULT_DEPTH = 2  # levels that an add-on's result adds under its output
@@ -130,9 +130,11 @@ class Enricher:
             raise AddonError(name, f"output {output[:100]} is under keen, which is reserved")
         if len(path) + RESULT_DEPTH > self._depth_max:
             raise AddonError(name, f"output has {len(path)} levels: an event may have {self._depth_max}")
-        for part in path:
-            if not part.strip() or part.startswith("$") or len(part) > NAME_LENGTH_MAX:
-                raise AddonError(name, f"output {output[:100]} is not a path of property names")
+        try:
+            for part in path:
+                check_property_name(part)
+        except RuleError as error:
+            raise AddonError(name, f"output {output[:100]}: {error.description}") from None
         return path
 
 
@@ -175,9 +177,15 @@ def _value(properties: Properties, path: Path) -> object:
 
 def _envelope(path: Path, timestamp: int | None, received_at: int | None, event_id: str | None) -> str | None:
     """What the event's own fields have for a path under `keen`."""
-    if path == ("keen", "id"):
-        return event_id
-    at = {("keen", "timestamp"): timestamp, ("keen", "created_at"): received_at}.get(path)
+    match path:
+        case ("keen", "id"):
+            return event_id
+        case ("keen", "timestamp"):
+            at = timestamp
+        case ("keen", "created_at"):
+            at = received_at
+        case _:
+            at = None
     if at is None:
         return None
     return datetime.fromtimestamp(at / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

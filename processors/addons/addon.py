@@ -9,6 +9,8 @@ from headwater.settings import Settings
 
 CACHED_LENGTH_MAX = 1_024  # characters of input; longer values are rare, and kept they would take unbounded memory
 
+URL_LENGTH_MAX = 32_768  # characters; more is no address that a browser would send
+
 Result = dict[str, Any]
 """What an add-on found: JSON values by output name; a dict or list among them holds scalars only. Never to be changed."""
 
