@@ -1,0 +1,61 @@
+"""What the control plane holds: projects and their keys."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass, field
+from typing import Literal
+
+KeyKind = Literal["master", "write", "read"]
+KEY_KINDS: tuple[KeyKind, ...] = ("master", "write", "read")
+
+
+class ControlError(Exception):
+    """The control plane cannot be read or written; the message says why and what to do."""
+
+
+class SecretMismatchError(ControlError):
+    """Stored keys cannot be decrypted: the deployment's secret is not the one that they were written under."""
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project with the three keys that it was created with, in clear.
+
+    A key that was revoked since is still named here; whether it is active, its Key says.
+    """
+
+    id: str  # 24 hexadecimal characters
+    name: str
+    version: int
+    master_key: str = field(repr=False)
+    write_key: str = field(repr=False)
+    read_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key of a project. Revoked keys stay, with `active` false."""
+
+    id: str  # the SHA-256 of the key, in hexadecimal
+    project_id: str
+    kind: KeyKind
+    name: str
+    active: bool
+    version: int
+    created_at: int  # milliseconds since 1970 UTC
+    key: str = field(repr=False)  # 64 hexadecimal characters, in clear
+
+
+def key_id(raw_key: str) -> str:
+    """The id of a key: its SHA-256, in hexadecimal. Keys are 256 random bits, so a plain hash gives nothing away."""
+    return hashlib.sha256(raw_key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def new_project_id() -> str:
+    """24 random hexadecimal characters."""
+    return secrets.token_hex(12)
+
+
+def new_key() -> str:
+    """64 random hexadecimal characters."""
+    return secrets.token_hex(32)
