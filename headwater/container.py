@@ -22,8 +22,8 @@ def container(schema: str, datums: Sequence[bytes]) -> bytes:
     header = MAGIC + avro_long(len(metadata)) + entries + avro_long(0) + sync
     if not datums:
         return header
-    body = b"".join(datums)
-    return b"".join((header, avro_long(len(datums)), avro_long(len(body)), body, sync))
+    size = sum(map(len, datums))
+    return b"".join([header, avro_long(len(datums)), avro_long(size), *datums, sync])
 
 
 def avro_long(number: int) -> bytes:

@@ -1,0 +1,1 @@
+"""Sink: the topics of collections -> ClickHouse, one table per collection. The front door is `sinks.app`."""

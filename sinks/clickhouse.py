@@ -1,0 +1,60 @@
+"""ClickHouse as the sink reaches it: commands over HTTP, connected when first needed."""
+
+import threading
+from typing import Any
+
+import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+from clickhouse_connect.driver.exceptions import Error as DriverError
+
+from sinks.errors import StoreError
+
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = (
+    60.0  # an insert of 16 MB takes under a second; a server that is silent for this long is taken for lost
+)
+
+
+class ClickHouse:
+    """A server by its URL. Safe from several threads."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._client: Client | None = None
+        self._connecting = threading.Lock()
+
+    def command(self, sql: str, data: bytes | None = None, settings: dict[str, Any] | None = None) -> None:
+        """Run a statement, with `data` as the body that it reads. Blocks until it is done; raises StoreError."""
+        try:
+            self._connected().command(sql, data=data, settings=settings, use_database=False)
+        except DriverError as error:
+            raise StoreError(str(error), error.code) from error
+        except ClickHouseError as error:
+            raise StoreError(str(error)) from error
+
+    def answers(self) -> bool:
+        """Whether the server answers a ping within 2 seconds."""
+        try:
+            return self._connected().ping(timeout=2.0)
+        except (StoreError, ClickHouseError):
+            return False
+
+    def close(self) -> None:
+        """Give the connections back."""
+        if self._client is not None:
+            self._client.close()
+
+    def _connected(self) -> Client:
+        # The driver asks the server for its version and settings when it connects, so it cannot connect ahead.
+        with self._connecting:
+            if self._client is None:
+                self._client = clickhouse_connect.get_client(
+                    dsn=self._url,
+                    client_name="headwater-sink",
+                    autogenerate_session_id=False,  # a session takes one statement at a time
+                    connect_timeout=CONNECT_SECONDS,
+                    send_receive_timeout=ANSWER_SECONDS,
+                    compress=False,
+                )
+            return self._client

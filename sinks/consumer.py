@@ -1,0 +1,253 @@
+"""The consumer: reads the topics of collections, has batches stored, commits what is stored."""
+
+import logging
+import random
+import threading
+import time
+from collections import Counter
+from itertools import groupby
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from headwater import metrics
+from headwater.kafka import client_config
+from headwater.settings import Settings
+from headwater.topics import collections_pattern
+from sinks.batches import Batch, Batches, Limits, Partition
+from sinks.dead_letters import UndeliveredError
+from sinks.errors import StoreError
+from sinks.inserters import Inserters
+from sinks.store import Store
+
+log = structlog.get_logger("headwater.sink")
+
+INSERTERS = 2
+BUFFERED_BATCHES = 3  # memory's bound: so many full batches, one for each inserter and one that fills
+READ_RECORDS = 5_000
+READ_SECONDS = 0.05
+COMMIT_SECONDS = 0.2
+FULL_SECONDS = 1.0  # full for longer than a normal insert: pause, so that the group sees a live member
+FIRST_RETRY_SECONDS = 0.2
+LAST_RETRY_SECONDS = 5.0
+DRAIN_SECONDS = 5.0
+JOINED_SECONDS = 0.5
+
+
+def consumer_config(settings: Settings) -> dict[str, object]:
+    """How the sink reads: its group, its member name, and queues small enough for its memory."""
+    return client_config(settings) | {
+        "group.id": f"{settings.topic_prefix}.sink",
+        # A member by name: a sink that was killed gets its partitions back when it is up again, without waiting for its
+        # old session to time out.
+        "group.instance.id": settings.worker_name,
+        "session.timeout.ms": 10_000,
+        "heartbeat.interval.ms": 500,
+        "partition.assignment.strategy": "cooperative-sticky",
+        "topic.metadata.refresh.interval.ms": 500,  # how soon a new collection is seen
+        "auto.offset.reset": "earliest",
+        "enable.auto.commit": False,
+        "isolation.level": "read_committed",
+        "queued.max.messages.kbytes": 16_384,
+        "fetch.max.bytes": 8_388_608,
+        "fetch.queue.backoff.ms": 20,  # a full queue is looked at again soon; the default waits a second
+    }
+
+
+class Sink:
+    """One member of the sink's group. `run` blocks; `joined` may be asked from another thread."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings = settings
+        self._batches = Batches(
+            Limits(settings.sink_flush_records, settings.sink_flush_bytes, settings.sink_flush_seconds)
+        )
+        self._inserters = Inserters(lambda batch: store.store(batch.topic, batch.records), INSERTERS)
+        self._consumer = Consumer(consumer_config(settings), logger=logging.getLogger("headwater.sink.kafka"))
+        self._owned: set[Partition] = set()
+        self._paused: set[Partition] = set()
+        self._attempts: Counter[str] = Counter()  # failed inserts in a row, by topic
+        self._stopped_at: float | None = None  # since when inserts fail
+        self._full_since: float | None = None
+        self._committed_at = 0.0
+        self._looked_at = 0.0
+        self.joined = False
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until `stop` is set; then store and commit what can be in a few seconds, and leave.
+
+        Raises KafkaException when Kafka tells this member to go, such as when another took its name.
+        """
+        self._consumer.subscribe(
+            [collections_pattern(self._settings.topic_prefix)],
+            on_assign=self._assigned,
+            on_revoke=self._revoked,
+            on_lost=self._lost,
+        )
+        try:
+            while not stop.is_set():
+                self._turn()
+            self._drain()
+        finally:
+            self._consumer.close()
+            self._observe(time.monotonic())
+
+    def _turn(self) -> None:
+        now = time.monotonic()
+        self._start_inserts(now)
+        self._finish_inserts(0.0)
+        if now - self._committed_at >= COMMIT_SECONDS:
+            self._commit(self._batches.committable(), asynchronous=True)
+            self._committed_at = now
+        self._pause_or_resume(now)
+        self._observe(now)
+        if self._full_since is None or self._paused:
+            self._read()
+        else:
+            self._finish_inserts(READ_SECONDS)
+        if not self.joined:
+            self._look_for_topics(now)
+
+    def _read(self) -> None:
+        messages = self._consumer.consume(READ_RECORDS, READ_SECONDS)
+        now = time.monotonic()
+        for (topic, partition, failed), run in groupby(messages, key=_place):
+            if failed:
+                for message in run:
+                    _report(message)
+            elif (topic, partition) in self._owned:  # not what was fetched before a rebalance took it away
+                self._batches.add(topic, partition, list(run), now)
+
+    def _start_inserts(self, now: float, everything: bool = False) -> None:
+        while self._inserters.free:
+            batch = self._batches.take(now, everything)
+            if batch is None:
+                return
+            self._inserters.start(batch)
+
+    def _finish_inserts(self, timeout: float) -> None:
+        for batch, error in self._inserters.finished(timeout):
+            if error is None:
+                self._batches.settle(batch)
+                self._attempts.pop(batch.topic, None)
+            elif isinstance(error, StoreError | UndeliveredError):
+                self._retry_later(batch, error)
+            else:
+                raise error  # a fault of ours: the process ends, and nothing of the batch was committed
+        if self._stopped_at is not None and not self._batches.failing:
+            log.info("sink.inserting_again", after_seconds=round(time.monotonic() - self._stopped_at, 1))
+            self._stopped_at = None
+
+    def _retry_later(self, batch: Batch, error: StoreError | UndeliveredError) -> None:
+        now = time.monotonic()
+        wait = min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** self._attempts[batch.topic])
+        self._attempts[batch.topic] += 1
+        self._batches.retry(batch, now + wait * random.uniform(0.5, 1.0))
+        code = error.code if isinstance(error, StoreError) else None
+        metrics.insert_failures.labels(code if code is not None else type(error).__name__).inc()
+        if self._stopped_at is None:
+            self._stopped_at = now
+            log.warning("sink.inserts_fail", topic=batch.topic, code=code, error=str(error)[:1000])
+
+    def _pause_or_resume(self, now: float) -> None:
+        """Read no more of topics whose inserts fail; nor of any while the buffers stay full. The group sees a live member."""
+        limits = self._settings
+        full = (
+            self._batches.records >= BUFFERED_BATCHES * limits.sink_flush_records
+            or self._batches.bytes >= BUFFERED_BATCHES * limits.sink_flush_bytes
+        )
+        if not full:
+            self._full_since = None
+        elif self._full_since is None:
+            self._full_since = now
+        if self._full_since is not None and now - self._full_since >= FULL_SECONDS:
+            wanted = set(self._owned)
+        elif failing := self._batches.failing:
+            wanted = {place for place in self._owned if place[0] in failing}
+        else:
+            wanted = set()
+        if to_pause := wanted - self._paused:
+            self._consumer.pause([TopicPartition(*place) for place in to_pause])
+        if to_resume := self._paused - wanted:
+            self._consumer.resume([TopicPartition(*place) for place in to_resume])
+        self._paused = wanted
+
+    def _commit(self, offsets: dict[Partition, int], asynchronous: bool) -> None:
+        """Commit; what fails is read again by the partition's next owner, or committed with what follows."""
+        if not offsets:
+            return
+        positions = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
+        try:
+            if asynchronous:
+                self._consumer.commit(offsets=positions, asynchronous=True)
+            else:
+                self._consumer.commit(offsets=positions, asynchronous=False)
+        except KafkaException as error:
+            log.warning("sink.commit_failed", error=error.args[0].str())
+
+    def _drain(self) -> None:
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while self._batches.records and (now := time.monotonic()) < deadline:
+            self._start_inserts(now, everything=True)
+            if not self._inserters.running:
+                break  # what is left failed and waits: its offsets are not committed, so it is read again
+            self._finish_inserts(0.1)
+        self._commit(self._batches.committable(), asynchronous=False)
+
+    def _assigned(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._owned |= _places(partitions)
+        self.joined = True
+
+    def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._finish_inserts(0.0)
+        gone = _places(partitions)
+        offsets = self._batches.committable()
+        self._commit({place: offset for place, offset in offsets.items() if place in gone}, asynchronous=False)
+        self._commit({place: offset for place, offset in offsets.items() if place not in gone}, asynchronous=True)
+        self._forget(gone)
+
+    def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._forget(_places(partitions))
+
+    def _forget(self, gone: set[Partition]) -> None:
+        self._owned -= gone
+        self._paused -= gone
+        self._batches.drop(gone)
+
+    def _look_for_topics(self, now: float) -> None:
+        """A sink of a deployment without a collection has nothing to be assigned: it has joined when Kafka says so."""
+        if now - self._looked_at < JOINED_SECONDS:
+            return
+        self._looked_at = now
+        try:
+            known = self._consumer.list_topics(timeout=1.0).topics
+        except KafkaException:
+            return
+        start = f"{self._settings.topic_prefix}.events."
+        self.joined = not any(name.startswith(start) for name in known)
+
+    def _observe(self, now: float) -> None:
+        oldest = self._batches.oldest
+        metrics.sink_lag_seconds.set(0.0 if oldest is None else now - oldest)
+        metrics.sink_paused.set(1 if self._paused or self._stopped_at is not None else 0)
+
+
+def _place(message: Message) -> tuple[str, int, bool]:
+    return message.topic() or "", message.partition() or 0, message.error() is not None
+
+
+def _places(partitions: list[TopicPartition]) -> set[Partition]:
+    return {(one.topic, one.partition) for one in partitions}
+
+
+def _report(message: Message) -> None:
+    """An error that came in place of records: the fatal ones end the process, the others pass by themselves."""
+    error = message.error()
+    assert error is not None
+    if error.fatal():
+        if error.code() == KafkaError.FENCED_INSTANCE_ID:
+            log.error(
+                "sink.name_taken", error="another sink has this worker's name: give each its HEADWATER_WORKER_NAME"
+            )
+        raise KafkaException(error)
+    log.warning("sink.kafka_error", topic=message.topic(), partition=message.partition(), error=error.str())

@@ -1,0 +1,91 @@
+"""Dead letters of the sink: records that cannot be stored, with the reason, durably in their topic."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaError, KafkaException, Message, Producer
+
+from headwater import metrics
+from headwater.codec import codec
+from headwater.identity import origin_id
+from headwater.kafka import durable_producer_config
+from headwater.settings import Settings
+from headwater.topics import dead_letters_topic
+from sinks.datums import Collection, Fault
+
+STAGE = "sink"
+DELIVERY_SECONDS = 30
+
+
+class UndeliveredError(Exception):
+    """Kafka did not take every dead letter."""
+
+
+class DeadLetters:
+    """Writes dead letters. Safe from several threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._topic = dead_letters_topic(settings)
+        self._producer = Producer(durable_producer_config(settings) | {"message.timeout.ms": DELIVERY_SECONDS * 1000})
+        self._one_at_a_time = threading.Lock()
+
+    def write(self, letters: Iterable[tuple[Message, Fault]], collection: Collection | None) -> None:
+        """Give records up, each for its fault. Blocks until Kafka has them all; raises UndeliveredError where it has not."""
+        now = time.time_ns() // 1_000_000
+        errors: list[KafkaError | None] = []
+        sent: Counter[str] = Counter()
+        with self._one_at_a_time:  # so that each call is served its own reports
+            try:
+                for record, fault in letters:
+                    letter = dead_letter(record, fault, collection, now)
+                    self._produce(letter, errors)
+                    sent[fault.reason] += 1
+            except KafkaException as error:
+                raise UndeliveredError(f"a dead letter could not be produced: {error}") from error
+            finally:
+                self._producer.flush(DELIVERY_SECONDS + 5)
+        failed = [error for error in errors if error is not None]
+        if failed or len(errors) < sent.total():
+            reason = failed[0].str() if failed else "no report"
+            raise UndeliveredError(f"Kafka did not take {sent.total() - errors.count(None)} dead letters: {reason}")
+        for reason, count in sent.items():
+            metrics.dead_letters.labels(STAGE, reason).inc(count)
+
+    def _produce(self, letter: dict[str, Any], errors: list[KafkaError | None]) -> None:
+        data = codec("dead_letter").encode(letter)
+        while True:
+            try:
+                self._producer.produce(
+                    self._topic, data, key=letter["id"], on_delivery=lambda error, _: errors.append(error)
+                )
+                return
+            except BufferError:  # the producer's queue is full: make room
+                self._producer.poll(0.1)
+
+
+def dead_letter(record: Message, fault: Fault, collection: Collection | None, failed_at: int) -> dict[str, Any]:
+    """The dead letter of a record. Its id comes from where the record stands, so that a second one folds with the first."""
+    topic, partition, offset = record.topic(), record.partition(), record.offset()
+    assert topic is not None
+    assert partition is not None
+    assert offset is not None
+    kind, written_at = record.timestamp()
+    return {
+        "id": origin_id(topic, partition, offset),
+        "stage": STAGE,
+        "reason": fault.reason,
+        "error_class": fault.error_class,
+        "message": fault.message,
+        "topic": topic,
+        "partition": partition,
+        "offset": offset,
+        "failed_at": failed_at,
+        "project_id": collection.project_id if collection else None,
+        "collection": collection.name if collection else None,
+        "record_timestamp": None if kind == TIMESTAMP_NOT_AVAILABLE else written_at,
+        "key": record.key(),
+        "payload": record.value(),
+    }

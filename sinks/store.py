@@ -1,0 +1,88 @@
+"""Storing one batch: checked, inserted, and what cannot be stored given up to the dead letters."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import structlog
+from confluent_kafka import Message
+from fastavro.schema import to_parsing_canonical_form
+
+from headwater import metrics
+from headwater.codec import MARKER, codec
+from headwater.settings import Settings
+from sinks.clickhouse import ClickHouse
+from sinks.datums import Collection, Datums, Fault, Faulty, identify, sort_records
+from sinks.dead_letters import DeadLetters
+from sinks.errors import ROW_FAULTS, UNKNOWN_DATABASE, UNKNOWN_TABLE, StoreError
+from sinks.insert import insert, insert_statement, trial_statement
+from sinks.refusals import insert_but_refused
+from sinks.tables import Tables
+
+log = structlog.get_logger("headwater.sink")
+
+
+class Store:
+    """Puts batches of records into ClickHouse. Safe from several threads."""
+
+    def __init__(self, settings: Settings, clickhouse: ClickHouse) -> None:
+        self._prefix = settings.topic_prefix
+        self._clickhouse = clickhouse
+        self._codec = codec("event")
+        self._schemas = {  # by header, as a container wants them
+            MARKER + fingerprint: to_parsing_canonical_form(schema)
+            for fingerprint, schema in self._codec.versions.items()
+        }
+        self._tables = Tables(clickhouse)
+        self._dead_letters = DeadLetters(settings)
+        self._collections: dict[str, Collection] = {}  # by topic
+
+    def store(self, topic: str, records: Sequence[Message]) -> None:
+        """When this returns, each of the topic's records is a row of its collection's table or a dead letter.
+
+        Blocks for as long as the inserts take. Raises StoreError or UndeliveredError when the records could not be
+        stored now; storing them again is safe.
+        """
+        collection = self._collection(topic, records)
+        groups, faulty = sort_records(self._codec, collection, records)
+        if collection is not None:
+            for header, group in groups.items():
+                faulty += self._insert(collection, self._schemas[header], group)
+        if faulty:
+            self._dead_letters.write(faulty, collection)
+            _, first = faulty[0]
+            log.warning(
+                "sink.records_given_up",
+                topic=topic,
+                records=len(faulty),
+                reason=first.reason,
+                message=first.message[:500],
+            )
+
+    def _collection(self, topic: str, records: Sequence[Message]) -> Collection | None:
+        found = self._collections.get(topic)
+        if found is None:
+            found = identify(self._codec, self._prefix, records)
+            if found is not None:
+                self._collections[topic] = found
+        return found
+
+    def _insert(self, collection: Collection, schema: str, group: Datums) -> Faulty:
+        """Insert a group; what ClickHouse refuses for the row's fault comes back."""
+        self._tables.ensure(collection)
+        refused: Faulty = []
+        send = partial(self._send, insert_statement(collection), schema)
+        trial = partial(insert, self._clickhouse, trial_statement(), schema)
+        try:
+            for position, error in insert_but_refused(group.datums, send, trial):
+                name = ROW_FAULTS.get(error.code or 0, "")
+                refused.append((group.records[position], Fault("refused_by_clickhouse", name, str(error))))
+        except StoreError as error:
+            if error.code in (UNKNOWN_TABLE, UNKNOWN_DATABASE):
+                self._tables.forget(collection)
+            raise
+        metrics.rows_inserted.inc(len(group.datums) - len(refused))
+        return refused
+
+    def _send(self, statement: str, schema: str, datums: Sequence[bytes]) -> None:
+        with metrics.insert_seconds.time():
+            insert(self._clickhouse, statement, schema, datums)
