@@ -123,7 +123,7 @@ class KafkaNode:
             "share.coordinator.state.topic.num.partitions": 1,
             # A group's first member does not wait for others, and a killed broker is let back in quickly.
             "group.initial.rebalance.delay.ms": 0,
-            "broker.session.timeout.ms": 2000,
+            "broker.session.timeout.ms": 4000,
             "broker.heartbeat.interval.ms": 500,
             # Threads and buffers for a small machine; the defaults take 128 MiB of heap for compaction alone.
             "num.network.threads": 2,

@@ -124,7 +124,7 @@ def _download_one(jar: Jar, folder: Path, incoming: Path, advance: Callable[[int
 
     @tenacity.retry(
         stop=tenacity.stop_after_attempt(ATTEMPTS),
-        wait=tenacity.wait_exponential_jitter(0.5),
+        wait=tenacity.wait_exponential_jitter(multiplier=0.5),
         retry=tenacity.retry_if_exception_type((requests.RequestException, RuntimeError)),
         reraise=True,
     )

@@ -1,0 +1,74 @@
+"""The session's real Kafka and ClickHouse, started when the first test asks for them, and settings for one test."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from headwater.settings import PREFIX, Settings
+from tests import backends
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """--stack: what the tests run against."""
+    parser.addoption(
+        "--stack",
+        choices=("embedded", "containers", "external"),
+        default="embedded",
+        help="Kafka and ClickHouse: our own; official images (needs Docker); or the ones in HEADWATER_KAFKA and HEADWATER_CLICKHOUSE",
+    )
+
+
+@pytest.fixture(scope="session")
+def kafka(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Bootstrap address of a Kafka that the whole session shares."""
+    started = {
+        "embedded": lambda: backends.embedded_kafka(tmp_path_factory.mktemp("kafka")),
+        "containers": backends.container_kafka,
+        "external": lambda: backends.external("HEADWATER_KAFKA"),
+    }[pytestconfig.getoption("--stack")]()
+    with started as bootstrap:
+        yield bootstrap
+
+
+@pytest.fixture(scope="session")
+def clickhouse(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL, with user and password, of a ClickHouse that the whole session shares."""
+    started = {
+        "embedded": lambda: backends.embedded_clickhouse(tmp_path_factory.mktemp("clickhouse")),
+        "containers": backends.container_clickhouse,
+        "external": lambda: backends.external("HEADWATER_CLICKHOUSE"),
+    }[pytestconfig.getoption("--stack")]()
+    with started as url:
+        yield url
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the developer's shell reaches a test."""
+    for name in list(os.environ):
+        if name.startswith(PREFIX):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def kafka_settings(kafka: str, tmp_path: Path, _clean_environment: None) -> Settings:
+    """Settings of a deployment that only this test has, for tests that need no ClickHouse."""
+    return Settings(
+        data_dir=tmp_path,
+        secret=secrets.token_hex(32),
+        kafka=kafka,
+        topic_prefix=f"test-{secrets.token_hex(6)}",
+        settle_seconds=0.1,
+        sink_flush_seconds=0.1,
+        raw_partitions=4,
+        collection_partitions=2,
+    )
+
+
+@pytest.fixture
+def settings(kafka_settings: Settings, clickhouse: str) -> Settings:
+    """Settings of a deployment that only this test has."""
+    return kafka_settings.model_copy(update={"clickhouse": clickhouse})

@@ -1,0 +1,67 @@
+"""Our own Kafka: started, killed, started again."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from headwater.local.child import Child
+from headwater.local.kafka import KafkaNode, fetch_kafka
+from headwater.local.ports import Ports
+from tests.backends import kafka_answers
+from tests.waiting import wait_until
+
+COUNT = 500
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[KafkaNode]:
+    with closing(Ports()) as ports:
+        yield KafkaNode(tmp_path / "kafka", tmp_path / "kafka.log", ports.claim(21192), ports.claim(21193))
+
+
+@contextmanager
+def running(node: KafkaNode, out: Path) -> Iterator[Child]:
+    """The node, started and answering; killed on leaving if it is still there."""
+    jars = fetch_kafka()
+    node.prepare(jars)
+    child = Child(node.command(), node.environment(jars), out)
+    try:
+        wait_until(lambda: kafka_answers(node.bootstrap), 60)
+        yield child
+    finally:
+        child.kill()
+
+
+def test_acknowledged_records_outlive_a_kill(node: KafkaNode, tmp_path: Path) -> None:
+    with running(node, tmp_path / "kafka.out"):
+        admin = AdminClient({"bootstrap.servers": node.bootstrap})
+        admin.create_topics([NewTopic("kept", 1)])["kept"].result(30)
+        producer = Producer({"bootstrap.servers": node.bootstrap, "acks": "all"})
+        for number in range(COUNT):
+            producer.produce("kept", str(number).encode())
+        assert producer.flush(30) == 0
+    with running(node, tmp_path / "kafka.out") as child:
+        consumer = Consumer({"bootstrap.servers": node.bootstrap, "group.id": "reader"})
+        consumer.assign([TopicPartition("kept", 0, 0)])
+        values: list[bytes | None] = []
+        wait_until(lambda: values.extend(m.value() for m in consumer.consume(COUNT, 1.0)) or len(values) >= COUNT, 60)
+        consumer.close()
+        assert values == [str(number).encode() for number in range(COUNT)]
+        assert child.stop(30.0)
+    assert (tmp_path / "kafka.out").read_text() == ""
+    assert "KafkaRaftServer" in (tmp_path / "kafka.log").read_text()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_sessions_kafka_makes_topics_only_when_asked(kafka: str, count: int) -> None:
+    admin, name = AdminClient({"bootstrap.servers": kafka}), f"made-{uuid.uuid4()}"
+    assert admin.list_topics(name, timeout=10).topics[name].error is not None
+    admin.create_topics([NewTopic(name, count)])[name].result(30)
+    assert len(wait_until(lambda: admin.list_topics(name, timeout=10).topics[name].partitions)) == count
+    admin.delete_topics([name])[name].result(30)

@@ -1,0 +1,19 @@
+"""Waiting for a condition, never for a time."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def wait_until(condition: Callable[[], T], limit: float = 30.0, every: float = 0.05) -> T:
+    """Call `condition` until it gives something true, and return that. Raises AssertionError after `limit` seconds."""
+    deadline = time.monotonic() + limit
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not so within {limit:g} s: last value {value!r}")
+        time.sleep(every)
