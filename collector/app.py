@@ -1,0 +1,59 @@
+"""The collector's front door."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from collector.access import Access
+from collector.keen import KeenRoutes
+from collector.publish import Publisher
+from headwater.control import ControlError, ControlPlane, SecretMismatchError
+from headwater.settings import Settings
+
+START_SECONDS = 10.0
+
+log = structlog.get_logger("headwater.collector")
+
+
+def create_app(settings: Settings) -> Starlette:
+    """The collector as an ASGI application with a lifespan.
+
+    `app.state.ready()` says whether it can take events (it may block for two seconds). Without Kafka it starts all the
+    same, answers 503, and recovers by itself. Raises SettingsError where the deployment has no secret; its lifespan
+    raises SecretMismatchError where the secret is another one.
+    """
+    plane = ControlPlane(settings)
+    publisher = Publisher(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        try:
+            plane.start(START_SECONDS)
+        except SecretMismatchError:
+            plane.stop()
+            raise
+        except ControlError as error:
+            log.warning("not ready yet", reason=str(error))
+        yield
+        publisher.close()
+        plane.stop()
+
+    app = Starlette(
+        routes=KeenRoutes(settings, Access(plane), publisher).routes(),
+        lifespan=lifespan,
+        exception_handlers={HTTPException: _no_route},
+    )
+    app.state.ready = lambda: plane.caught_up and publisher.reachable()
+    return app
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    """404 and 405 in the form of all errors."""
+    assert isinstance(error, HTTPException)
+    name = "MethodNotAllowedError" if error.status_code == 405 else "ResourceNotFoundError"
+    return JSONResponse({"message": error.detail, "error_code": name}, error.status_code, error.headers)

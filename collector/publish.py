@@ -1,0 +1,130 @@
+"""Publishing: records into the raw topic, and one wait for the acknowledgements of a whole request."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from time import perf_counter
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from collector.errors import unavailable
+from collector.records import Record
+from headwater import metrics
+from headwater.kafka import durable_producer_config
+from headwater.settings import Settings
+from headwater.topics import raw_topic
+
+QUEUE_KIB = 65_536  # what waits for Kafka; beyond it requests are answered 503
+QUEUE_RECORDS = 200_000
+POLL_SECONDS = 0.001
+METADATA_SECONDS = 2.0
+FLUSH_SECONDS = 5.0
+
+log = structlog.get_logger("headwater.collector")
+
+
+class Publisher:
+    """The producer of a collector. Belongs to one event loop: delivery reports are read in it, while requests wait.
+
+    That costs a timer of a millisecond and saves the hand-over of the interpreter lock for every report that a thread
+    of its own would need.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._topic = raw_topic(settings)
+        self._config = durable_producer_config(settings) | {
+            "message.timeout.ms": int(settings.ack_timeout_seconds * 1000),
+            "queue.buffering.max.kbytes": QUEUE_KIB,
+            "queue.buffering.max.messages": QUEUE_RECORDS,
+            "error_cb": _log_error,
+            "log_level": 2,
+        }
+        self._producer = Producer(self._config)
+        self._waiting = 0  # requests that wait for reports
+        self._polling = False
+
+    async def publish(self, records: Sequence[Record]) -> None:
+        """Write the records; returns when every in-sync replica has them all.
+
+        Raises ApiError (503) when Kafka's queue is full or one record was not acknowledged in time; some may then be
+        stored all the same.
+        """
+        loop = asyncio.get_running_loop()
+        started = perf_counter()
+        reports = _Reports(len(records), loop.create_future())
+        self._produce(records, reports)
+        self._waiting += 1
+        if not self._polling:
+            self._polling = True
+            loop.call_soon(self._poll, loop)
+        try:
+            await reports.all_in
+        finally:
+            self._waiting -= 1
+        if reports.error is not None:
+            metrics.requests_unavailable.inc()
+            if reports.error.fatal():
+                self._replace_producer(reports.error)
+            raise unavailable()
+        metrics.acknowledge_seconds.observe(perf_counter() - started)
+
+    def reachable(self) -> bool:
+        """Whether Kafka knows the raw topic. Blocks up to two seconds."""
+        try:
+            found = self._producer.list_topics(self._topic, timeout=METADATA_SECONDS).topics[self._topic]
+        except KafkaException:
+            return False
+        return found.error is None
+
+    def close(self) -> None:
+        """Wait for what is still under way. Blocks up to five seconds."""
+        self._producer.flush(FLUSH_SECONDS)
+
+    def _produce(self, records: Iterable[Record], reports: "_Reports") -> None:
+        produce, topic, report = self._producer.produce, self._topic, reports.report
+        refused: KafkaError | None = None
+        for key, value in records:
+            if refused is None:
+                try:
+                    produce(topic, value, key, on_delivery=report)
+                    continue
+                except BufferError:
+                    refused = KafkaError(KafkaError._QUEUE_FULL)
+                except KafkaException as error:
+                    refused = error.args[0]
+            report(refused, None)
+
+    def _poll(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._producer.poll(0)
+        if self._waiting:
+            loop.call_later(POLL_SECONDS, self._poll, loop)
+        else:
+            self._polling = False
+
+    def _replace_producer(self, error: KafkaError) -> None:
+        """A fatal error ends an idempotent producer for good; the next request has a new one."""
+        log.error("producer failed and is replaced", error=error.str())
+        self._producer = Producer(self._config)
+
+
+class _Reports:
+    """The delivery reports that a request waits for."""
+
+    __slots__ = ("_left", "all_in", "error")
+
+    def __init__(self, expected: int, all_in: asyncio.Future[None]) -> None:
+        self._left = expected
+        self.all_in = all_in
+        self.error: KafkaError | None = None
+
+    def report(self, error: KafkaError | None, message: Message | None) -> None:
+        """One record is acknowledged, or has failed."""
+        if error is not None:
+            self.error = error
+        self._left -= 1
+        if not self._left and not self.all_in.done():
+            self.all_in.set_result(None)
+
+
+def _log_error(error: KafkaError) -> None:
+    log.warning("Kafka", error=error.str())

@@ -1,0 +1,163 @@
+"""Serving the HTTP services with granian: the collector, the API, or both on one port."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Literal
+
+import structlog
+import uvloop
+from granian.constants import Interfaces
+from granian.server.embed import Server
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.routing import Match
+
+from headwater.logs import configure_logs
+from headwater.metrics import registry
+from headwater.settings import Settings
+
+Which = Literal["collector", "api", "all"]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+PROBES = frozenset({"/livez", "/readyz", "/metrics"})
+CONNECTION_BACKLOG = 1024
+ALLOW_ANY_ORIGIN = (b"access-control-allow-origin", b"*")
+PREFLIGHT = (
+    ALLOW_ANY_ORIGIN,
+    (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, DELETE, OPTIONS"),
+    (b"access-control-allow-headers", b"authorization, content-type, content-encoding, keen-sdk"),
+    (b"access-control-max-age", b"86400"),
+)
+SERVER_ERROR = b'{"message":"Something failed here; it is in the log.","error_code":"InternalServerError"}'
+
+log = structlog.get_logger("headwater.http")
+
+
+class ServeError(Exception):
+    """The server could not start or ended by itself; the message says why."""
+
+
+def run_http(which: Which, settings: Settings) -> None:
+    """Serve `which` at settings.host and settings.port until SIGTERM or SIGINT; requests under way are then finished.
+
+    Blocks. Everything runs in this process, so that killing it leaves nothing that holds the port. Raises ServeError, and
+    what the services' own start raises, such as SettingsError.
+    """
+    configure_logs(settings, which)
+    uvloop.run(_serve(HttpServices(_services(which, settings)), settings))
+
+
+def _services(which: Which, settings: Settings) -> list[Starlette]:
+    """The applications, imported only here: services import headwater, not the other way round."""
+    services = []
+    if which in ("collector", "all"):
+        from collector.app import create_app as create_collector
+
+        services.append(create_collector(settings))
+    if which in ("api", "all"):
+        from api.app import create_app as create_api
+
+        services.append(create_api(settings))
+    return services
+
+
+async def _serve(services: "HttpServices", settings: Settings) -> None:
+    async with services.running():
+        # The services' lifespan is run here and not by granian, so that what it raises reaches the caller.
+        server = Server(
+            services,
+            address=settings.host,
+            port=settings.port,
+            interface=Interfaces.ASGINL,
+            websockets=False,
+            backlog=CONNECTION_BACKLOG,
+            log_enabled=False,
+        )
+        stopped = asyncio.Event()
+
+        def stop() -> None:
+            stopped.set()
+            server.stop()  # type: ignore[no-untyped-call]  # granian's own gap
+
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, stop)
+        log.info("serving", host=settings.host, port=settings.port)
+        try:
+            await server.serve()
+        except OSError as error:
+            raise ServeError(f"cannot listen on {settings.host}:{settings.port}: {error}") from error
+        if not stopped.is_set():
+            raise ServeError("the HTTP server ended by itself")
+    log.info("stopped")
+
+
+class HttpServices:
+    """Several applications behind one port, as one ASGI application, with the probes and CORS for all of them.
+
+    A request goes to the first application that has a route for it, else to the last, which says what is wrong.
+    """
+
+    def __init__(self, applications: list[Starlette]) -> None:
+        self._applications = applications
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """A context in which the applications' lifespans are run; raises what they raise on starting."""
+        async with AsyncExitStack() as lifespans:
+            for application in self._applications:
+                await lifespans.enter_async_context(application.router.lifespan_context(application))
+            yield
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        if scope["path"] in PROBES:
+            await self._probe(scope["path"], send)
+            return
+        if scope["method"] == "OPTIONS":
+            await _answer(send, 204, b"", PREFLIGHT)
+            return
+        answered = False
+
+        async def send_to_any_origin(message: MutableMapping[str, Any]) -> None:
+            nonlocal answered
+            if message["type"] == "http.response.start":
+                answered = True
+                message["headers"] = [*message["headers"], ALLOW_ANY_ORIGIN]
+            await send(message)
+
+        try:
+            await self._application(scope)(scope, receive, send_to_any_origin)
+        except Exception:
+            log.exception("request failed", method=scope["method"], path=scope["path"])
+            if not answered:
+                await _answer(send, 500, SERVER_ERROR, ((b"content-type", b"application/json"), ALLOW_ANY_ORIGIN))
+
+    def _application(self, scope: Scope) -> Starlette:
+        for application in self._applications[:-1]:
+            for route in application.routes:
+                if route.matches(scope)[0] is Match.FULL:
+                    return application
+        return self._applications[-1]
+
+    async def _probe(self, path: str, send: Send) -> None:
+        if path == "/metrics":
+            await _answer(send, 200, generate_latest(registry), ((b"content-type", CONTENT_TYPE_LATEST.encode()),))
+            return
+        fine = path == "/livez" or await asyncio.to_thread(self._ready)
+        text = b"ok\n" if fine else b"not ready\n"
+        await _answer(send, 200 if fine else 503, text, ((b"content-type", b"text/plain; charset=utf-8"),))
+
+    def _ready(self) -> bool:
+        """Whether every application is ready: `app.state.ready()`, which may block shortly."""
+        return all(application.state.ready() for application in self._applications)
+
+
+async def _answer(send: Send, status: int, body: bytes, headers: tuple[tuple[bytes, bytes], ...]) -> None:
+    length = (b"content-length", b"%d" % len(body))
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    await send({"type": "http.response.body", "body": body})
