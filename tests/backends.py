@@ -5,6 +5,7 @@ Each function starts one, gives its address when it is ready, and ends it on lea
 
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -37,6 +38,29 @@ def embedded_kafka(folder: Path) -> Iterator[str]:
         try:
             wait_until(lambda: _running(child, folder / "kafka.log") and kafka_answers(node.bootstrap), START_LIMIT)
             yield node.bootstrap
+        finally:
+            child.stop(20.0)
+
+
+@contextmanager
+def embedded_clickhouse(folder: Path) -> Iterator[str]:
+    """Our own embedded engine; gives its URL with user and password."""
+    password, log = secrets.token_hex(16), folder / "clickhouse.log"
+    with closing(Ports()) as ports:
+        port = ports.claim(CLICKHOUSE_PORT)
+        command = [
+            sys.executable,
+            "-m",
+            "headwater.local.clickhouse",
+            "--path",
+            str(folder / "data"),
+            "--port",
+            str(port),
+        ]
+        child = Child(command, os.environ | {"HEADWATER_ENGINE_PASSWORD": password}, log)
+        try:
+            wait_until(lambda: _running(child, log) and clickhouse_answers(f"http://127.0.0.1:{port}"), START_LIMIT)
+            yield f"http://default:{password}@127.0.0.1:{port}"
         finally:
             child.stop(20.0)
 
