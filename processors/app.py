@@ -1,0 +1,143 @@
+"""The front door of the processors: `run(settings)`.
+
+One Faust worker per process, with one agent of concurrency 1: blocks of a partition are processed in order. More speed
+comes from more processes, up to one per partition of the raw topic.
+"""
+
+import asyncio
+import os
+import signal
+import ssl
+from typing import Any
+
+import structlog
+from faust.auth import Credentials, SASLCredentials, SSLCredentials
+
+from headwater.codec import codec
+from headwater.control import ControlPlane
+from headwater.health import serve_health
+from headwater.logs import configure_logs
+from headwater.settings import Settings
+from headwater.topics import raw_topic
+from processors.blocks import BlockApp
+from processors.enrich import Enricher
+from processors.output import Output
+from processors.pipeline import Pipeline
+from processors.routing import Routes
+from processors.table import StateTable
+from processors.worker import Worker
+
+CONTROL_SECONDS = 60.0
+STOP_SECONDS = 10.0
+CRASHED = 70  # exit code: the supervisor starts us again
+
+log = structlog.get_logger("headwater.processors")
+
+
+def run(settings: Settings) -> None:
+    """Process the raw topic until SIGTERM or SIGINT.
+
+    Blocks. Raises SystemExit with a code other than 0 when the worker crashed; what it was doing is continued by whoever
+    gets its partitions. Raises SettingsError, ControlError, KafkaException when it cannot start.
+    """
+    configure_logs(settings, "processor")
+    (settings.data_dir / settings.worker_name).mkdir(parents=True, exist_ok=True)
+    control = ControlPlane(settings)
+    control.start(CONTROL_SECONDS)
+    try:
+        crashed = asyncio.run(_serve(settings, control))
+    finally:
+        control.stop()
+    if crashed:
+        raise SystemExit(CRASHED)
+
+
+async def _serve(settings: Settings, control: ControlPlane) -> bool:
+    """Run the worker; whether it crashed."""
+    app = _faust_app(settings)
+    output = Output(settings)
+    routes = Routes(settings, control, codec("event").header)
+    worker = Worker(
+        settings, app, StateTable.declared(app, settings), routes, Pipeline(settings, routes, Enricher(settings), output), output
+    )
+    app.owner = worker
+    raw = app.topic(app.raw_topic, key_type=bytes, value_type=bytes, value_serializer="raw")
+
+    @app.agent(raw, name="processor")
+    async def process(stream: Any) -> None:
+        async for event in stream.events():
+            await worker.process(event.message.partition, event.message.value)
+            await asyncio.sleep(0)
+
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    health = None
+    if settings.health_port is not None:
+        health = serve_health(settings.host, settings.health_port, lambda: worker.ready)
+    await app.start()
+    settling = loop.create_task(worker.settle_forever())
+    crashed = loop.create_task(app.wait_until_stopped())
+    await asyncio.wait({loop.create_task(stopping.wait()), crashed, settling}, return_when=asyncio.FIRST_COMPLETED)
+    failed = crashed.done() or settling.done()
+    log.error("processor crashed", error=str(app.crash_reason)) if failed else log.info("processor stops")
+    settling.cancel()
+    await worker.release()
+    stopped = loop.create_task(app.stop())
+    done, _ = await asyncio.wait({stopped}, timeout=STOP_SECONDS)
+    if not done:
+        # Faust can hang on its own threads; all that counts is settled, and the group learns of us by our silence.
+        log.warning("Faust did not stop in time", seconds=STOP_SECONDS)
+        os._exit(CRASHED if failed else 0)
+    output.close()
+    if health is not None:
+        health.shutdown()
+    return failed
+
+
+def _faust_app(settings: Settings) -> BlockApp:
+    return BlockApp(
+        f"{settings.topic_prefix}.processors",
+        raw_topic=raw_topic(settings),
+        broker=[f"kafka://{server.strip()}" for server in settings.kafka.split(",")],
+        broker_credentials=_credentials(settings),
+        broker_session_timeout=10.0,
+        broker_heartbeat_interval=3.0,
+        broker_rebalance_timeout=30.0,
+        consumer_auto_offset_reset="earliest",
+        datadir=str(settings.data_dir / settings.worker_name),
+        store="rocksdb://",
+        recovery_consistency_check=False,  # the table's recovery is ours
+        stream_buffer_maxsize=8,  # in blocks
+        stream_recovery_delay=0.0,
+        stream_wait_empty=False,
+        topic_disable_leader=True,
+        topic_partitions=settings.raw_partitions,
+        topic_replication_factor=settings.replication_factor or 1,
+        web_enabled=False,
+    )
+
+
+def _credentials(settings: Settings) -> Credentials | None:
+    """Faust's form of how to talk to Kafka."""
+    protocol = settings.kafka_security_protocol
+    context = None
+    if protocol.endswith("SSL"):
+        context = ssl.create_default_context(cafile=_path(settings.kafka_ssl_ca_file))
+        if settings.kafka_ssl_certificate_file is not None:
+            context.load_cert_chain(settings.kafka_ssl_certificate_file, _path(settings.kafka_ssl_key_file))
+    if protocol.startswith("SASL"):
+        password = settings.kafka_sasl_password
+        return SASLCredentials(
+            username=settings.kafka_sasl_username,
+            password=None if password is None else password.get_secret_value(),
+            ssl_context=context,
+            mechanism=settings.kafka_sasl_mechanism,
+        )
+    return None if context is None else SSLCredentials(context)
+
+
+def _path(path: Any) -> str | None:
+    return None if path is None else str(path)
+

@@ -1,0 +1,98 @@
+"""Writing a partition's state so that no worker but its owner can: one transactional producer per partition.
+
+Its transactional id names the partition, so initialising it makes the broker refuse every earlier one: a worker that was
+stopped and wakes up behind its successor can write nothing any more. What a transaction holds is seen as a whole or not at
+all, by readers with `isolation.level=read_committed`. So the changelog is one consistent sequence of states, each on top of
+the one before.
+"""
+
+import time
+from collections.abc import Mapping
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from headwater import topics
+from headwater.aggregates import table_key
+from headwater.codec import codec
+from headwater.kafka import client_config
+from headwater.settings import Settings
+
+TIMEOUT_SECONDS = 30.0
+FENCED = frozenset({KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})
+
+
+class FencedError(Exception):
+    """Another worker has taken the partition since."""
+
+
+class WriteError(Exception):
+    """A transaction failed, or nobody knows whether it did: only taking the partition anew tells."""
+
+
+class FencedWriter:
+    """Writes the state of one partition. Every method blocks, for TIMEOUT_SECONDS at most; for one thread at a time.
+
+    After an exception the writer is of no more use: close it.
+    """
+
+    def __init__(self, settings: Settings, group: str, partition: int) -> None:
+        self._topic = topics.state_topic(settings)
+        self._partition = partition
+        self._worker = settings.worker_name
+        self._last_offset = -1
+        self._producer = Producer(
+            client_config(settings)
+            | {
+                "transactional.id": f"{group}-{partition}",
+                "message.max.bytes": settings.topic_max_message_bytes,
+                "compression.type": "lz4",
+                "linger.ms": 0,
+                "log_level": 0,  # a fenced producer is no emergency: it is said by who catches the error
+            }
+        )
+
+    def take(self) -> int:
+        """Fence all earlier writers of the partition; return the offset of a record that stands behind all of theirs.
+
+        Raises FencedError where a later writer was quicker, WriteError otherwise.
+        """
+        try:
+            self._producer.init_transactions(TIMEOUT_SECONDS)
+        except KafkaException as error:
+            raise _failure(error) from error
+        owner = {"worker": self._worker, "taken_at": int(time.time() * 1000)}
+        return self.write({table_key(self._partition, "ownership"): codec("ownership").encode(owner)})
+
+    def write(self, changes: Mapping[bytes, bytes]) -> int:
+        """Write records in one transaction; return the offset of the last. Raises FencedError or WriteError."""
+        try:
+            self._producer.begin_transaction()
+            for key, value in changes.items():
+                self._produce(key, value)
+            self._producer.commit_transaction(TIMEOUT_SECONDS)
+        except KafkaException as error:
+            raise _failure(error) from error
+        return self._last_offset
+
+    def close(self) -> None:
+        """Give the producer up; what was not committed is aborted by the broker."""
+        self._producer.purge()
+        self._producer.close()
+
+    def _produce(self, key: bytes, value: bytes) -> None:
+        while True:
+            try:
+                self._producer.produce(self._topic, value, key, partition=self._partition, on_delivery=self._delivered)
+            except BufferError:
+                self._producer.poll(0.1)
+            else:
+                return
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:  # a failed one fails the commit
+            self._last_offset = max(self._last_offset, message.offset() or 0)
+
+
+def _failure(error: KafkaException) -> Exception:
+    cause = error.args[0]
+    return (FencedError if cause.code() in FENCED else WriteError)(cause.str())

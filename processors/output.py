@@ -1,0 +1,93 @@
+"""The producer of what processors put out: events and dead letters. Nothing counts as done without its delivery report."""
+
+import time
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from headwater.kafka import durable_producer_config
+from headwater.settings import Settings
+
+QUEUED_MAX = 200_000  # records that wait for Kafka
+QUEUED_KIB_MAX = 96 * 1024
+FULL_SECONDS = 10.0  # how long to wait for room
+OVERHEAD = 512  # bytes that a record may need beside key and value
+
+log = structlog.get_logger("headwater.processors")
+
+
+class OutputFullError(Exception):
+    """Kafka has taken nothing for a while, so there is no room for more."""
+
+
+class Output:
+    """Produces records; `flush` says whether all of them since the last flush are durable."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._producer = Producer(
+            durable_producer_config(settings)
+            | {
+                "delivery.report.only.error": True,  # flush waits for the others' reports in C
+                "queue.buffering.max.messages": QUEUED_MAX,
+                "queue.buffering.max.kbytes": QUEUED_KIB_MAX,
+                "log_level": 3,
+            }
+        )
+        self.largest = settings.topic_max_message_bytes - OVERHEAD
+        self.too_large: set[tuple[str, str]] = set()  # topic and id of what Kafka refused as too large
+        self._failed: KafkaError | None = None
+
+    def produce(self, topic: str, key: str, value: bytes) -> None:
+        """Queue a record; waits for room where there is none. Raises OutputFullError, KafkaException."""
+        try:
+            self._producer.produce(topic, value, key, on_delivery=self._delivered)
+        except BufferError:
+            self._produce_when_there_is_room(topic, key, value)
+
+    def poll(self) -> None:
+        """Take delivery reports that have come. Does not block."""
+        self._producer.poll(0)
+
+    @property
+    def backlog(self) -> int:
+        """Records that wait for Kafka, or whose reports wait for us."""
+        return len(self._producer)
+
+    def flush(self, timeout: float) -> bool:
+        """Block until every record is reported on, `timeout` seconds at most; whether all are durable.
+
+        After False, nothing is known of any record since the last flush that said True.
+        """
+        left = self._producer.flush(timeout)
+        failed, self._failed = self._failed, None
+        if failed is not None:
+            log.warning("Kafka did not take a record; processing again", error=failed.str())
+        elif left:
+            log.warning("Kafka has not taken all records in time; processing again", records=left, seconds=timeout)
+        return failed is None and not left
+
+    def close(self) -> None:
+        """Give up what is still queued."""
+        self._producer.purge()
+        self._producer.close()
+
+    def _produce_when_there_is_room(self, topic: str, key: str, value: bytes) -> None:
+        deadline = time.monotonic() + FULL_SECONDS
+        while time.monotonic() < deadline:
+            self._producer.poll(0.05)
+            try:
+                self._producer.produce(topic, value, key, on_delivery=self._delivered)
+            except BufferError:
+                continue
+            return
+        raise OutputFullError(f"no room for a record in {FULL_SECONDS:g} s")
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            return
+        self._failed = error
+        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            self.too_large.add((message.topic() or "", (message.key() or b"").decode()))
+
+
+__all__ = ["KafkaException", "Output", "OutputFullError"]

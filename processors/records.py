@@ -1,0 +1,210 @@
+"""Reading the raw topic's records: Avro as our collector writes it, or a JSON envelope as anything else may."""
+
+import io
+import re
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import fastavro
+import orjson
+
+from headwater.codec import HEADER_LENGTH, codec
+from headwater.identity import event_id, origin_id
+from headwater.rules import (
+    TIMESTAMP_MAX,
+    TIMESTAMP_MIN,
+    RuleError,
+    check_event,
+    parse_json,
+    parse_timestamp,
+    take_reserved,
+)
+
+ENVELOPE_FIELDS = frozenset(
+    {"project_id", "collection", "id", "timestamp", "received_at", "ip", "user_agent", "addons", "properties"}
+)
+CANONICAL_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+DIGITS = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
+LONG_RUN = b"0" * 19  # the shortest run of digits that may be no 64-bit integer
+
+
+class UnreadableError(ValueError):
+    """The bytes are no record of the raw topic."""
+
+
+class RawEvent(NamedTuple):
+    """One event as read: `properties` and their JSON `text`; `size` is that text's length as it was received."""
+
+    project_id: str
+    collection: str
+    id: str
+    timestamp: int
+    received_at: int
+    ip: str | None
+    user_agent: str | None
+    addons: str | None
+    size: int
+    text: bytes
+    properties: dict[str, Any]
+
+
+class RawReader:
+    """Reads records of one raw topic."""
+
+    def __init__(self, topic: str, max_depth: int) -> None:
+        self._topic = topic
+        self._max_depth = max_depth
+        self._codec = codec("raw_event")
+        # Avro's string and bytes are the same on the wire, and the parser takes bytes: they need not become text first.
+        self._schema = _with_bytes(self._codec.schema, "properties")
+
+    def read(self, value: bytes | None, partition: int, offset: int, record_time: int) -> RawEvent:
+        """The event in a record that stands at this partition and offset; `record_time` is Kafka's.
+
+        Raises UnreadableError for what is no event at all, RuleError for one that is against the rules.
+        """
+        if not value:
+            raise UnreadableError("the record is empty")
+        if value.startswith(b"{"):
+            return self._from_envelope(value, partition, offset, record_time)
+        fields = self._datum(value)
+        text = fields["properties"]
+        try:
+            if LONG_RUN in text.translate(DIGITS):
+                properties = parse_json(text)
+                check_event(properties, self._max_depth)
+            else:
+                properties = orjson.loads(text)
+        except RuleError:
+            raise
+        except ValueError as error:
+            raise UnreadableError(f"properties are not JSON: {error}") from None
+        if type(properties) is not dict:
+            raise UnreadableError("properties are not a JSON object")
+        timestamp, received_at = fields["timestamp"], fields["received_at"]
+        if timestamp is None:
+            timestamp = record_time
+        if not TIMESTAMP_MIN <= timestamp <= TIMESTAMP_MAX:
+            raise _bad_time("timestamp", timestamp)
+        if received_at is None:
+            received_at = record_time
+        elif not TIMESTAMP_MIN <= received_at <= TIMESTAMP_MAX:
+            raise _bad_time("received_at", received_at)
+        id_ = fields["id"]
+        if id_ is None:
+            id_ = origin_id(self._topic, partition, offset)
+        elif CANONICAL_ID.fullmatch(id_) is None:
+            id_ = event_id(fields["project_id"], id_)
+        return RawEvent(
+            fields["project_id"],
+            fields["collection"],
+            id_,
+            timestamp,
+            received_at,
+            fields["ip"],
+            fields["user_agent"],
+            fields["addons"],
+            len(text),
+            text,
+            properties,
+        )
+
+    def _datum(self, value: bytes) -> dict[str, Any]:
+        if not value.startswith(self._codec.header):
+            try:
+                record = self._codec.decode(value)  # an older version of the schema, or nothing of ours
+            except ValueError as error:
+                raise UnreadableError(str(error)) from None
+            record["properties"] = record["properties"].encode()
+            return record
+        stream = io.BytesIO(value)
+        stream.seek(HEADER_LENGTH)
+        try:
+            fields: Any = fastavro.schemaless_reader(stream, self._schema, None)
+        except Exception as error:  # fastavro raises many kinds on bytes that are no datum
+            raise UnreadableError(f"not a raw_event record: {error}") from None
+        if stream.tell() != len(value):
+            raise UnreadableError(f"not a raw_event record: {len(value) - stream.tell()} bytes follow the datum")
+        read: dict[str, Any] = fields
+        return read
+
+    def _from_envelope(self, value: bytes, partition: int, offset: int, record_time: int) -> RawEvent:
+        """Written without the collector, so all that it would have checked is checked here."""
+        try:
+            envelope = parse_json(value)
+        except ValueError as error:
+            raise UnreadableError(f"the record starts with {{ but is not JSON: {error}") from None
+        unknown = envelope.keys() - ENVELOPE_FIELDS
+        if unknown:
+            raise UnreadableError(
+                f"unknown field {min(unknown)!r} in the JSON envelope: it has {', '.join(sorted(ENVELOPE_FIELDS))}"
+            )
+        project_id, collection = _text(envelope, "project_id"), _text(envelope, "collection")
+        if project_id is None or collection is None:
+            raise UnreadableError("the JSON envelope needs project_id and collection")
+        properties = envelope.get("properties")
+        if type(properties) is str:
+            try:
+                properties = parse_json(properties.encode())
+            except ValueError as error:
+                raise UnreadableError(f"properties are not JSON: {error}") from None
+        check_event(properties, self._max_depth)
+        size = len(orjson.dumps(properties))
+        reserved = take_reserved(properties)
+        given_id = _text(envelope, "id") or reserved.client_id
+        timestamp = _time(envelope, "timestamp")
+        if timestamp is None:
+            timestamp = record_time if reserved.timestamp is None else reserved.timestamp
+        received_at = _time(envelope, "received_at")
+        addons = envelope.get("addons") or reserved.addons
+        return RawEvent(
+            project_id,
+            collection,
+            event_id(project_id, given_id) if given_id else origin_id(self._topic, partition, offset),
+            timestamp,
+            record_time if received_at is None else received_at,
+            _text(envelope, "ip"),
+            _text(envelope, "user_agent"),
+            addons if addons is None or type(addons) is str else orjson.dumps(addons).decode(),
+            size,
+            orjson.dumps(properties),
+            properties,
+        )
+
+
+def _text(envelope: dict[str, Any], name: str) -> str | None:
+    value = envelope.get(name)
+    if value is None or type(value) is str:
+        return value
+    raise UnreadableError(f"{name} of the JSON envelope is not text")
+
+
+def _time(envelope: dict[str, Any], name: str) -> int | None:
+    """Milliseconds since 1970 UTC, or ISO 8601 text."""
+    value = envelope.get(name)
+    if value is None:
+        return None
+    if type(value) is str:
+        return parse_timestamp(value)
+    if type(value) is not int:
+        raise UnreadableError(f"{name} of the JSON envelope is neither milliseconds nor ISO 8601 text")
+    if not TIMESTAMP_MIN <= value <= TIMESTAMP_MAX:
+        raise _bad_time(name, value)
+    return value
+
+
+def _bad_time(name: str, value: int) -> RuleError:
+    try:
+        shown = datetime.fromtimestamp(value / 1000, UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        shown = str(value)
+    return RuleError("InvalidPropertyValueError", f"{name} {shown} is outside the years 1900 to 2299.")
+
+
+def _with_bytes(schema: dict[str, Any], name: str) -> Any:
+    """The schema with a field of text as bytes."""
+    fields = [
+        {**field, "type": "bytes"} if field["name"] == name else field for field in schema["fields"]
+    ]
+    plain = {key: value for key, value in schema.items() if not key.startswith("__")}
+    return fastavro.parse_schema({**plain, "fields": fields, "name": schema["name"]})

@@ -1,0 +1,66 @@
+"""Bringing the local state of partitions up to what their changelog holds."""
+
+from collections.abc import Callable, Mapping
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.cimpl import OFFSET_BEGINNING
+
+from headwater.kafka import client_config
+from headwater.settings import Settings
+from headwater.topics import state_topic
+from processors.table import StateTable
+
+BATCH_RECORDS = 5_000
+POLL_SECONDS = 0.5
+
+
+def recover(settings: Settings, table: StateTable, ends: Mapping[int, int], wanted: Callable[[], bool]) -> bool:
+    """Apply each partition's changelog to the table, up to the offset that `ends` has for it; False where given up.
+
+    `ends` are offsets of committed records of the state topic, which nothing that counts can follow: the fence's own.
+    Blocks until done, or until `wanted` says no more. Raises KafkaException.
+    """
+    topic = state_topic(settings)
+    starts = {}
+    for partition, end in ends.items():
+        if table.offset(partition) > end:  # the topic is a new one: what is here belongs to the old
+            table.clear(partition)
+        starts[partition] = table.offset(partition) + 1
+    missing = {partition for partition, end in ends.items() if starts[partition] <= end}
+    if not missing:
+        return True
+    consumer = Consumer(
+        client_config(settings)
+        | {
+            "group.id": f"{topic}.recovery",  # required by the client; never joined, nothing is committed
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",
+            "fetch.wait.max.ms": 50,
+            "queued.max.messages.kbytes": 16_384,
+            "log_level": 2,
+        }
+    )
+    try:
+        consumer.assign([TopicPartition(topic, p, starts[p] or OFFSET_BEGINNING) for p in sorted(missing)])
+        while missing:
+            if not wanted():
+                return False
+            changes: dict[int, list[tuple[bytes, bytes | None]]] = {}
+            offsets: dict[int, int] = {}
+            for message in consumer.consume(BATCH_RECORDS, POLL_SECONDS):
+                error = message.error()
+                if error is not None:
+                    if error.retriable() or not error.fatal():
+                        continue
+                    raise KafkaException(error)
+                partition = message.partition()
+                changes.setdefault(partition, []).append((message.key(), message.value()))
+                offsets[partition] = message.offset()
+            for partition, offset in offsets.items():
+                table.apply(partition, changes[partition], offset)
+                if offset >= ends[partition]:
+                    missing.discard(partition)
+    finally:
+        consumer.close()
+    return True

@@ -1,0 +1,69 @@
+"""What a processor knows of one partition: its aggregates and catalogues, changed in memory and written when settled."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from headwater.aggregates import Aggregates, table_key
+from headwater.codec import codec
+from processors.catalogue import Catalogue
+
+WEIGHT_MAX = 15_000  # windows and paths that one partition keeps in memory between settles
+
+Key = tuple[Literal["aggregates", "catalogue"], str, str]  # kind, project, collection
+
+
+class PartitionState:
+    """The state of one partition on top of what its table holds. `read` gives the table's value of a key."""
+
+    def __init__(self, partition: int, read: Callable[[bytes], bytes | None]) -> None:
+        self._partition = partition
+        self._read = read
+        self._aggregates: dict[tuple[str, str], Aggregates] = {}  # least recently used first
+        self._catalogues: dict[tuple[str, str], Catalogue] = {}
+        self._changed: set[tuple[str, str]] = set()
+
+    def watermark(self) -> int:
+        """The last raw offset that the table counts; -1 where it counts none."""
+        value = self._read(table_key(self._partition, "watermark"))
+        return -1 if value is None else int(codec("watermark").decode(value)["offset"])
+
+    def change(self, project_id: str, collection: str) -> tuple[Aggregates, Catalogue]:
+        """A collection's aggregates and catalogue, which the caller is about to change."""
+        key = project_id, collection
+        self._changed.add(key)
+        aggregates, catalogue = self._aggregates.pop(key, None), self._catalogues.pop(key, None)
+        if aggregates is None or catalogue is None:
+            value = self._read(table_key(self._partition, "aggregates", *key))
+            aggregates = Aggregates() if value is None else Aggregates.decode(value)
+            value = self._read(table_key(self._partition, "catalogue", *key))
+            catalogue = Catalogue() if value is None else Catalogue.decode(value)
+        self._aggregates[key], self._catalogues[key] = aggregates, catalogue
+        return aggregates, catalogue
+
+    def changes(self, watermark: int, now: int) -> dict[bytes, bytes]:
+        """All records that changed since this was last called, with the watermark that they stand for."""
+        records = {}
+        for key in self._changed:
+            aggregates = self._aggregates[key]
+            aggregates.prune(now)
+            records[table_key(self._partition, "aggregates", *key)] = aggregates.encode()
+            records[table_key(self._partition, "catalogue", *key)] = self._catalogues[key].encode()
+        self._changed.clear()
+        records[table_key(self._partition, "watermark")] = codec("watermark").encode({"offset": watermark})
+        return records
+
+    def undo(self) -> None:
+        """Forget every change that the table does not have."""
+        self._aggregates.clear()
+        self._catalogues.clear()
+        self._changed.clear()
+
+    def trim(self) -> None:
+        """Let go of what has not been used for longest, so memory stays bounded. Only when the table has all changes."""
+        weight = 0
+        for key in reversed(list(self._aggregates)):
+            aggregates, catalogue = self._aggregates[key], self._catalogues[key]
+            weight += len(aggregates.minutes) + len(aggregates.hours) + len(aggregates.days)
+            weight += len(aggregates.received_minutes) + len(catalogue.paths)
+            if weight > WEIGHT_MAX and key not in self._changed:
+                del self._aggregates[key], self._catalogues[key]

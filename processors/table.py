@@ -1,0 +1,86 @@
+"""The processors' Faust table: local state in RocksDB, one database per partition, behind a changelog that is fenced.
+
+The table is written by partition, and only with what the changelog already holds: values and the changelog offset up to
+which they stand go into RocksDB as one write, so whatever a crash leaves is a state that the changelog has had.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import faust
+from rocksdict import WriteBatch
+
+from headwater.settings import Settings
+from headwater.topics import state_topic
+
+# Small buffers: twelve partitions share the memory of a process whose hot state lies in Python objects anyway.
+ROCKSDB_OPTIONS = {
+    "max_open_files": 64,
+    "write_buffer_size": 2 * 1024 * 1024,
+    "max_write_buffer_number": 2,
+    "target_file_size_base": 8 * 1024 * 1024,
+    "block_cache_size": 1024 * 1024,
+}
+
+
+class StateTable(faust.Table):  # type: ignore[misc]  # Faust has no usable types
+    """A table whose keys are read and written by partition, outside of Faust's streams. Keys are in headwater.aggregates."""
+
+    def __init__(self, app: faust.App, settings: Settings) -> None:
+        self._topic_name = state_topic(settings)
+        super().__init__(
+            app,
+            name="state",
+            partitions=settings.raw_partitions,
+            key_type=bytes,
+            value_type=bytes,
+            options=dict(ROCKSDB_OPTIONS),
+            beacon=app.tables.beacon,
+        )
+
+    @classmethod
+    def declared(cls, app: faust.App, settings: Settings) -> "StateTable":
+        """The table of an app that has not started yet."""
+        table: StateTable = app.tables.add(cls(app, settings))
+        return table
+
+    def _changelog_topic_name(self) -> str:
+        return self._topic_name
+
+    def read(self, partition: int, key: bytes) -> bytes | None:
+        """A key's value; None where it has none."""
+        value: bytes | None = self._database(partition).get(key)
+        return value
+
+    def offset(self, partition: int) -> int:
+        """The changelog offset up to which the local state stands; -1 where there is none."""
+        offset = self._database(partition).get(self.data.offset_key)
+        return -1 if offset is None else int(offset)
+
+    def apply(self, partition: int, changes: Iterable[tuple[bytes, bytes | None]], offset: int) -> None:
+        """Write what the changelog holds up to `offset`; None deletes a key."""
+        batch = WriteBatch(raw_mode=True)
+        for key, value in changes:
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+        batch.put(self.data.offset_key, str(offset).encode())
+        self._database(partition).write(batch)
+
+    def clear(self, partition: int) -> None:
+        """Forget the local state of a partition."""
+        database = self._database(partition)
+        batch = WriteBatch(raw_mode=True)
+        for key in database.keys():  # noqa: SIM118 - a database is no mapping
+            batch.delete(key)
+        database.write(batch)
+
+    def _database(self, partition: int) -> Any:
+        return self.data._db_for_partition(partition)
+
+    def __getitem__(self, key: Any) -> Any:
+        raise TypeError("the state is read by partition")
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise TypeError("the state is written by partition, behind the fence")
