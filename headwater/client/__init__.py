@@ -1,0 +1,1 @@
+"""The Python client: events in, answers out. `headwater.connect()` makes one."""

@@ -1,0 +1,300 @@
+"""The client: what `headwater.connect()` returns."""
+
+import atexit
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self, TypedDict, TypeVar, Unpack
+
+import orjson
+
+from headwater.client.errors import ConnectError
+from headwater.client.event import make_event
+from headwater.client.http import HttpTransport
+from headwater.client.writer import Writer
+from headwater.query import Result
+
+EXIT_SECONDS = 10.0  # how long the interpreter's exit waits for unsent events
+
+T = TypeVar("T")
+Time = datetime | str
+Timeframe = str | Mapping[Literal["start", "end"], Time]
+Filter = Mapping[str, Any]
+OrderBy = str | Mapping[str, str]
+
+
+class Filtering(TypedDict, total=False):
+    """What every query may have.
+
+    timeframe: relative text such as `previous_7_days` or `this_month`, or `{"start": ..., "end": ...}` with datetimes or ISO
+        8601 text, the end exclusive. Without it: all time.
+    timezone: a name such as `America/New_York`, or seconds east of UTC; for relative timeframes and intervals.
+    filters: `{"property_name": ..., "operator": ..., "property_value": ...}`, all of which must hold. Operators: eq, ne, lt,
+        lte, gt, gte, exists, in, contains, not_contains, regex, and `{"operator": "or", "operands": [...]}`.
+    """
+
+    timeframe: Timeframe
+    timezone: str | int
+    filters: Sequence[Filter]
+
+
+class Grouping(Filtering, total=False):
+    """What every analysis may have, beside `Filtering`.
+
+    interval: minutely, hourly, daily, weekly, monthly, yearly, or every_N_minutes (hours, days, weeks, months, years).
+    group_by: a property's path, or several.
+    order_by: `{"property_name": ..., "direction": "ASC" | "DESC"}`, or several; a group's property or `result`. Needs group_by.
+    limit: how many groups to return. Needs order_by.
+    zero_fill: whether an interval shows groups that have nothing in it. True where not given.
+    """
+
+    interval: str
+    group_by: str | Sequence[str]
+    order_by: OrderBy | Sequence[OrderBy]
+    limit: int
+    zero_fill: bool
+
+
+class Transport(Protocol):
+    """A way to ask: over HTTP, or of ClickHouse itself."""
+
+    def run(self, analysis: str, params: Mapping[str, Any]) -> Result: ...
+
+    def close(self) -> None: ...
+
+
+class Client:
+    """Events in, answers out, for one project. Safe to use from several threads; close it, or use it in a `with`.
+
+    Events are sent in the background: `add_event` returns at once, and what is not accepted goes to `on_error` and is
+    counted in `failed`. Queries block and raise QueryError.
+    """
+
+    def __init__(
+        self, writer: Writer | ConnectError, transport: Transport | ConnectError, http: HttpTransport | ConnectError
+    ) -> None:
+        """`transport` answers queries and `http` the live figures; they may be one. An error in a part's place says why it
+        is missing, and is raised by the calls that need it."""
+        self._writer = writer
+        self._transport = transport
+        self._http = http
+        self._turn = threading.Lock()  # ClickHouse is asked one query at a time
+        atexit.register(self.close, EXIT_SECONDS)
+
+    # Writing
+
+    @property
+    def accepted(self) -> int:
+        """Events that were answered with success so far."""
+        return 0 if isinstance(self._writer, ConnectError) else self._writer.accepted
+
+    @property
+    def failed(self) -> int:
+        """Events that were not accepted so far; each was reported to `on_error`, or logged where there is none."""
+        return 0 if isinstance(self._writer, ConnectError) else self._writer.failed
+
+    @property
+    def pending(self) -> int:
+        """Events that are added and not yet answered."""
+        return 0 if isinstance(self._writer, ConnectError) else self._writer.pending
+
+    def add_event(
+        self,
+        collection: str,
+        properties: Mapping[str, Any],
+        timestamp: Time | None = None,
+        id: str | None = None,  # noqa: A002 - the field's name, as keen.id
+    ) -> None:
+        """Send an event in the background.
+
+            hw.add_event("purchases", {"item": "book", "price": 12.5}, id="order-1001")
+
+        `timestamp` says when it happened (a datetime without a zone is UTC): now, where not given. An event with the same
+        `id` and `timestamp` is the same event, however often it is sent; without `id` each call is a new event. Both may
+        stand in `properties["keen"]` instead, as `timestamp` and `uniqueness_token`, and so may `addons`.
+
+        Blocks while the queue is full, or raises QueueFullError where `connect` was told so. Raises ValueError for what has
+        no form in JSON, and for a collection's name against the rules.
+        """
+        _there(self._writer).add(make_event(collection, properties, timestamp, id))
+
+    def add_events(self, collection: str, events: Iterable[Mapping[str, Any]]) -> None:
+        """Send events of one collection in the background; each as `add_event` takes it, with time and id under `keen`.
+
+        hw.add_events("purchases", [{"item": "pen", "keen": {"timestamp": "2026-01-31T12:00:00Z"}}, {"item": "book"}])
+        """
+        add = _there(self._writer).add
+        for properties in events:
+            add(make_event(collection, properties))
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Block until every event added so far is answered. Raises TimeoutError when that takes longer than `timeout` seconds."""
+        if not isinstance(self._writer, ConnectError):
+            self._writer.flush(timeout)
+
+    def close(self, timeout: float | None = None) -> None:
+        """Send what is queued, then let go of everything. Events unanswered after `timeout` seconds are reported as failed.
+
+        At the interpreter's exit this happens by itself, with 10 seconds.
+        """
+        atexit.unregister(self.close)
+        if not isinstance(self._writer, ConnectError):
+            self._writer.close(timeout)
+        for transport in (self._transport, self._http):
+            if not isinstance(transport, ConnectError):
+                transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Asking
+
+    def count(self, collection: str, **parameters: Unpack[Grouping]) -> Result:
+        """How many events there are.
+
+        >>> hw.count("purchases", timeframe="this_7_days").value
+        1582
+        >>> most = {"property_name": "result", "direction": "DESC"}
+        >>> hw.count("purchases", group_by="item", order_by=most, limit=2).value
+        [{'item': 'book', 'result': 911}, {'item': 'pen', 'result': 402}]
+        """
+        return self._ask("count", collection, parameters)
+
+    def count_unique(self, collection: str, target_property: str, **parameters: Unpack[Grouping]) -> Result:
+        """How many different values a property has.
+
+        >>> hw.count_unique("purchases", target_property="user.id", timeframe="this_2_days", interval="daily").value
+        [{'value': 310, 'timeframe': {'start': '2026-01-30T00:00:00.000Z', 'end': '2026-01-31T00:00:00.000Z'}},
+         {'value': 287, 'timeframe': {'start': '2026-01-31T00:00:00.000Z', 'end': '2026-02-01T00:00:00.000Z'}}]
+        """
+        return self._ask("count_unique", collection, parameters, target_property=target_property)
+
+    def sum(self, collection: str, target_property: str, **parameters: Unpack[Grouping]) -> Result:
+        """The sum of a property's numbers; 0 where there are none.
+
+        >>> hw.sum("purchases", target_property="price", group_by="item").value
+        [{'item': 'book', 'result': 11387.5}, {'item': 'pen', 'result': 804}]
+        """
+        return self._ask("sum", collection, parameters, target_property=target_property)
+
+    def average(self, collection: str, target_property: str, **parameters: Unpack[Grouping]) -> Result:
+        """The mean of a property's numbers; None where there are none.
+
+        >>> hw.average("purchases", target_property="price").value
+        9.25
+        """
+        return self._ask("average", collection, parameters, target_property=target_property)
+
+    def minimum(self, collection: str, target_property: str, **parameters: Unpack[Grouping]) -> Result:
+        """The least of a property's numbers; None where there are none.
+
+        >>> hw.minimum("purchases", target_property="price").value
+        0.5
+        """
+        return self._ask("minimum", collection, parameters, target_property=target_property)
+
+    def maximum(self, collection: str, target_property: str, **parameters: Unpack[Grouping]) -> Result:
+        """The greatest of a property's numbers; None where there are none.
+
+        >>> hw.maximum("purchases", target_property="price").value
+        120
+        """
+        return self._ask("maximum", collection, parameters, target_property=target_property)
+
+    def median(self, collection: str, target_property: str, **parameters: Unpack[Grouping]) -> Result:
+        """The median of a property's numbers: of two in the middle the lower one; None where there are none.
+
+        >>> hw.median("purchases", target_property="price").value
+        7.5
+        """
+        return self._ask("median", collection, parameters, target_property=target_property)
+
+    def percentile(
+        self, collection: str, target_property: str, percentile: float, **parameters: Unpack[Grouping]
+    ) -> Result:
+        """The number that `percentile` percent of a property's numbers do not exceed, by nearest rank; None where there are none.
+
+        >>> hw.percentile("requests", target_property="milliseconds", percentile=95).value
+        184
+        """
+        return self._ask("percentile", collection, parameters, target_property=target_property, percentile=percentile)
+
+    def standard_deviation(self, collection: str, target_property: str, **parameters: Unpack[Grouping]) -> Result:
+        """The standard deviation of a property's numbers; None where there are none.
+
+        >>> hw.standard_deviation("purchases", target_property="price").value
+        4.03
+        """
+        return self._ask("standard_deviation", collection, parameters, target_property=target_property)
+
+    def select_unique(self, collection: str, target_property: str, **parameters: Unpack[Grouping]) -> Result:
+        """The different values of a property.
+
+        >>> hw.select_unique("purchases", target_property="item").value
+        ['book', 'pen']
+        """
+        return self._ask("select_unique", collection, parameters, target_property=target_property)
+
+    def extraction(
+        self,
+        collection: str,
+        *,
+        latest: int | None = None,
+        property_names: str | Sequence[str] | None = None,
+        **parameters: Unpack[Filtering],
+    ) -> Result:
+        """Events themselves: the `latest` N, or all; whole, or the properties named.
+
+        >>> hw.extraction("purchases", latest=1, property_names=["item", "keen.timestamp"]).value
+        [{'item': 'pen', 'keen': {'timestamp': '2026-01-31T12:00:00.000Z'}}]
+        """
+        return self._ask("extraction", collection, parameters, latest=latest, property_names=property_names)
+
+    def live(self) -> dict[str, Any]:
+        """What the processors count as events pass: per collection totals, and minutes, hours and days that end now.
+
+        >>> hw.live()["collections"]["purchases"]["events"]
+        1582
+        """
+        figures: dict[str, Any] = _there(self._http).live()
+        return figures
+
+    def query(self, analysis: str, collection: str, **parameters: Any) -> Result:
+        """Any analysis by its name, with Keen's parameters as they are; the methods above are this, typed.
+
+        >>> hw.query("percentile", "requests", target_property="milliseconds", percentile=95).value
+        184
+        """
+        given = {
+            name: value for name, value in {"event_collection": collection, **parameters}.items() if value is not None
+        }
+        # Both ways of asking get the same: what JSON makes of it, datetimes as text with their zone.
+        plain = orjson.loads(orjson.dumps(given, option=orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z))
+        transport = _there(self._transport)
+        if transport is self._http:
+            return transport.run(analysis, plain)
+        with self._turn:
+            return transport.run(analysis, plain)
+
+    def _ask(self, analysis: str, collection: str, parameters: Mapping[str, Any], **more: Any) -> Result:
+        """Raises TypeError for a parameter that the analysis does not have: it would go unnoticed."""
+        unknown = parameters.keys() - _KNOWN[analysis == "extraction"]
+        if unknown:
+            raise TypeError(f"{analysis}() has no parameter {', '.join(sorted(unknown))}")
+        return self.query(analysis, collection, **more, **parameters)
+
+
+_KNOWN = {True: Filtering.__annotations__.keys(), False: Grouping.__annotations__.keys()}
+
+
+def _there(part: T | ConnectError) -> T:
+    """What was found at connecting; raises what was missing only to those who need it."""
+    if isinstance(part, ConnectError):
+        raise part
+    return part

@@ -1,0 +1,188 @@
+"""`headwater.connect()`: where to send and ask, from the arguments, the settings, or the local stack that runs."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from headwater.client.client import Client, Transport
+from headwater.client.errors import ConnectError
+from headwater.client.http import HttpSend, HttpTransport
+from headwater.client.writer import BatchingWriter, OnError, WhenFull, Writer
+from headwater.local.state import State, read_state
+from headwater.settings import PREFIX, Settings, load_settings
+
+QUEUE_BYTES = 64_000_000
+RETRY_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is known of a deployment and a project; None where it is neither given nor found."""
+
+    url: str | None
+    project_id: str | None
+    write_key: str | None
+    read_key: str | None
+    kafka: str | None
+    data_dir: Path
+
+    def missing(self, *names: str) -> ConnectError | None:
+        """The error that says which of these are not known, and how to give them; None when all are."""
+        unknown = [name for name in names if getattr(self, name) is None]
+        if not unknown:
+            return None
+        arguments = ", ".join(f"{name}=..." for name in unknown)
+        variables = ", ".join(PREFIX + name.upper() for name in unknown)
+        return ConnectError(
+            f"{' and '.join(unknown)} not known: give connect({arguments}), set {variables}, "
+            f"or start a local stack with `headwater up` (none was found in {self.data_dir})."
+        )
+
+
+def connect(
+    url: str | None = None,
+    project_id: str | None = None,
+    *,
+    write_key: str | None = None,
+    read_key: str | None = None,
+    master_key: str | None = None,
+    transport: Literal["http", "kafka"] = "http",
+    kafka: str | None = None,
+    clickhouse: str | None = None,
+    data_dir: str | Path | None = None,
+    settings: Settings | None = None,
+    on_error: OnError | None = None,
+    when_full: WhenFull = "block",
+    queue_bytes: int = QUEUE_BYTES,
+    batch_events: int = 1_000,
+    linger: float = 0.1,
+    senders: int = 2,
+    retry_seconds: float = RETRY_SECONDS,
+) -> Client:
+    """A client of one project.
+
+        hw = headwater.connect()                                                  # the local stack, or HEADWATER_* settings
+        hw = headwater.connect("https://events.example.com", project_id, write_key=key)
+        hw = headwater.connect(transport="kafka", kafka="broker:9092", project_id=project_id)
+        hw = headwater.connect(clickhouse="http://user:password@host:8123", project_id=project_id)
+
+    What is not given comes from the `HEADWATER_*` variables (or `settings`, in their place), and what is not there from the
+    local stack that runs in `data_dir`. The master key stands in for a key that is missing.
+
+    `transport="kafka"` writes events straight to Kafka (extra `kafka`); `clickhouse` asks ClickHouse directly, with the
+    answers that HTTP gives.
+
+    on_error: called in a background thread with a FailedEvent for each event that was not accepted.
+    when_full: what `add_event` does while `queue_bytes` of events wait: `block` or `raise`.
+    batch_events, linger: a request goes out with this many events (at most 5,000), or after this many seconds.
+    senders: requests in flight at once; 1 keeps the order of events. For HTTP.
+    retry_seconds: how long an event is tried again before it is given up.
+
+    Raises ConnectError when there is nothing that this client could do: the message says what is missing. What only some
+    calls need (a write key, a read key) those calls miss, by the same error. Reads files and settings, and opens no connection.
+    """
+    if transport not in ("http", "kafka"):
+        raise ValueError(f"transport is {transport!r}: it is 'http' or 'kafka'")
+    if not 1 <= batch_events <= 5_000:
+        raise ValueError(f"batch_events is {batch_events}: a request takes 1 to 5,000 events")
+    if when_full not in ("block", "raise"):
+        raise ValueError(f"when_full is {when_full!r}: it is 'block' or 'raise'")
+    base = settings or load_settings()
+    folder = Path(data_dir) if data_dir is not None else base.data_dir
+    target = find(
+        Target(url, project_id, write_key or master_key, read_key or master_key, kafka, folder),
+        base,
+        read_state(folder) if url is None and kafka is None and clickhouse is None else None,
+    )
+    writer: Writer | ConnectError
+    if transport == "kafka":
+        writer = target.missing("kafka", "project_id") or kafka_writer(
+            base, target, retry_seconds=retry_seconds, queue_bytes=queue_bytes, when_full=when_full, on_error=on_error
+        )
+    else:
+        writer = target.missing("url", "project_id", "write_key") or BatchingWriter(
+            HttpSend(
+                str(target.url),
+                str(target.project_id),
+                str(target.write_key),
+                connections=senders,
+                retry_seconds=retry_seconds,
+            ),
+            threads=senders,
+            batch_events=batch_events,
+            linger=linger,
+            queue_bytes=queue_bytes,
+            when_full=when_full,
+            on_error=on_error,
+        )
+    http = target.missing("url", "project_id", "read_key") or HttpTransport(
+        str(target.url), str(target.project_id), str(target.read_key)
+    )
+    direct = clickhouse_transport(clickhouse, target) if clickhouse else http
+    if isinstance(writer, ConnectError) and isinstance(direct, ConnectError):
+        raise writer
+    return Client(writer, direct, http)
+
+
+def find(given: Target, settings: Settings, stack: State | None) -> Target:
+    """What is given, then the settings, then the local stack's state: each for what those before leave open.
+
+    Pure. The stack serves only where neither argument nor setting gives an address, and its keys only its own project.
+    """
+    write_key, read_key, master_key = (
+        None if key is None else key.get_secret_value()
+        for key in (settings.write_key, settings.read_key, settings.master_key)
+    )
+    target = Target(
+        url=given.url or settings.url,
+        project_id=given.project_id or settings.project_id,
+        write_key=given.write_key or write_key or master_key,
+        read_key=given.read_key or read_key or master_key,
+        kafka=given.kafka or (settings.kafka if "kafka" in settings.model_fields_set else None),
+        data_dir=given.data_dir,
+    )
+    if stack is not None and target.url is None and target.kafka is None:
+        own = target.project_id in (None, stack.project_id)
+        target = replace(
+            target,
+            url=stack.url,
+            kafka=stack.kafka,
+            project_id=target.project_id or stack.project_id,
+            write_key=target.write_key or (stack.write_key if own else None),
+            read_key=target.read_key or (stack.read_key if own else None),
+        )
+    return replace(target, url=target.url.rstrip("/") if target.url else None)
+
+
+def kafka_writer(
+    settings: Settings,
+    target: Target,
+    *,
+    retry_seconds: float,
+    queue_bytes: int,
+    when_full: WhenFull,
+    on_error: OnError | None,
+) -> Writer:
+    """A writer to Kafka. Raises ConnectError where the extra is not installed."""
+    try:
+        from headwater.client.kafka import KafkaWriter
+    except ImportError as error:
+        raise ConnectError(f"transport='kafka' needs the extra: pip install 'headwater[kafka]' ({error}).") from error
+    return KafkaWriter(
+        settings.model_copy(update={"kafka": target.kafka}),
+        str(target.project_id),
+        retry_seconds=retry_seconds,
+        queue_bytes=queue_bytes,
+        when_full=when_full,
+        on_error=on_error,
+    )
+
+
+def clickhouse_transport(url: str, target: Target) -> Transport | ConnectError:
+    """A transport that asks ClickHouse itself; the error where the project is not known."""
+    missing = target.missing("project_id")
+    if missing:
+        return missing
+    from headwater.query.clickhouse import ClickHouseTransport
+
+    return ClickHouseTransport(url, str(target.project_id))

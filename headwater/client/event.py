@@ -1,0 +1,67 @@
+"""An event on its way out: fixed id, fixed time, serialised once.
+
+What makes a retry harmless is here: an event gets its id and its time when it is added, and both travel in its bytes.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import orjson
+
+from headwater.identity import new_event_id
+from headwater.rules import check_collection_name
+
+_OPTIONS = orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z | orjson.OPT_SERIALIZE_NUMPY
+
+
+class Event(NamedTuple):
+    """A serialised event: `payload` is its JSON with the `keen` object inside."""
+
+    collection: str
+    id: str
+    payload: bytes
+
+
+def make_event(
+    collection: str,
+    properties: Mapping[str, Any],
+    timestamp: datetime | str | None = None,
+    client_id: str | None = None,
+) -> Event:
+    """The event with `keen.uniqueness_token` and `keen.timestamp`, as they are given here, else in `properties`, else new.
+
+    `properties` may hold what JSON has, and datetimes (without a zone: UTC), UUIDs and numpy numbers; it is not changed
+    and not kept. Numbers that are not finite become null, which is stored as absent. Raises ValueError for anything else, and
+    for a collection name against the rules.
+    """
+    check_collection_name(collection)
+    keen = properties.get("keen")
+    if keen is None:
+        keen = {}
+    elif not isinstance(keen, Mapping):
+        raise ValueError(f"collection {collection!r}: property 'keen' is reserved for an object, not {keen!r}")
+    event_id = client_id or keen.get("uniqueness_token") or keen.get("id") or new_event_id()
+    if not isinstance(event_id, str):
+        raise ValueError(f"collection {collection!r}: the id {event_id!r} is not text")
+    when = timestamp if timestamp is not None else keen.get("timestamp")
+    event = {
+        **properties,
+        "keen": {**keen, "uniqueness_token": event_id, "timestamp": datetime.now(UTC) if when is None else when},
+    }
+    try:
+        return Event(collection, event_id, orjson.dumps(event, option=_OPTIONS))
+    except TypeError as error:
+        raise ValueError(f"collection {collection!r}: the event cannot be written as JSON: {error}") from None
+
+
+def bulk_body(events: list[Event]) -> tuple[bytes, dict[str, list[Event]]]:
+    """The body of a bulk request and its events by collection, in the order in which the reply's results stand."""
+    collections: dict[str, list[Event]] = {}
+    for event in events:
+        collections.setdefault(event.collection, []).append(event)
+    parts = [
+        orjson.dumps(name) + b":[" + b",".join([event.payload for event in members]) + b"]"
+        for name, members in collections.items()
+    ]
+    return b"{" + b",".join(parts) + b"}", collections

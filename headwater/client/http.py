@@ -1,0 +1,144 @@
+"""The HTTP API as the client uses it: bulk writes with an answer per event, queries, live figures."""
+
+import gzip
+import ipaddress
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import httpx
+import orjson
+
+from headwater.client.errors import FailedEvent
+from headwater.client.event import Event, bulk_body
+from headwater.client.retry import QUERIES, WRITES, TryLaterError, answered, retrying
+from headwater.query import Result
+from headwater.query.definition import parse_definition
+from headwater.query.errors import QueryError
+
+GZIP_FROM = 2_000  # bytes; smaller bodies are not worth it
+WRITE_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
+QUERY_TIMEOUT = httpx.Timeout(310.0, connect=5.0)  # a query may run for 300 seconds
+QUERY_RETRY_SECONDS = 10.0
+
+
+class HttpSend:
+    """Posts batches to a project's bulk route."""
+
+    def __init__(self, url: str, project_id: str, write_key: str, *, connections: int, retry_seconds: float) -> None:
+        self._path = f"{url}/3.0/projects/{project_id}/events"
+        self._retry_seconds = retry_seconds
+        self._gzip = not is_loopback(url)
+        self._http = httpx.Client(
+            headers={"Authorization": write_key, "Content-Type": "application/json"},
+            timeout=WRITE_TIMEOUT,
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+        )
+
+    def __call__(self, events: list[Event], stop: threading.Event) -> list[FailedEvent]:
+        """Deliver the events; the same bytes at every attempt. Blocks through its retries; returns what was not accepted."""
+        body, collections = bulk_body(events)
+        headers = {}
+        if self._gzip and len(body) >= GZIP_FROM:
+            body = gzip.compress(body, compresslevel=1)
+            headers["Content-Encoding"] = "gzip"
+        try:
+            response = retrying(self._retry_seconds, stop)(
+                lambda: answered(self._http.post(self._path, content=body, headers=headers), WRITES)
+            )
+        except (TryLaterError, httpx.TransportError) as error:
+            return [_failed(event, "Unreachable", f"Not accepted: {_told(error)}.", refused=False) for event in events]
+        if response.status_code != 200:
+            why = refusal(response)
+            return [_failed(event, why.name, why.message, refused=False) for event in events]
+        return list(_failures(response, collections))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+
+class HttpTransport:
+    """Asks a project's query routes."""
+
+    def __init__(self, url: str, project_id: str, read_key: str) -> None:
+        self._project = f"{url}/3.0/projects/{project_id}"
+        self._http = httpx.Client(headers={"Authorization": read_key}, timeout=QUERY_TIMEOUT)
+
+    def run(self, analysis: str, params: Mapping[str, Any]) -> Result:
+        """The answer of an analysis; `params` are Keen's. Blocks; raises QueryError, for a wrong definition before asking."""
+        definition = parse_definition(analysis, params, now=time.time_ns() // 1_000_000)
+        return Result(self._ask("POST", f"/queries/{analysis}", orjson.dumps(params))["result"], definition)
+
+    def live(self) -> Any:
+        """The live figures of the project's collections. Blocks; raises QueryError."""
+        return self._ask("GET", "/live", None)
+
+    def _ask(self, method: str, path: str, body: bytes | None) -> Any:
+        headers = {"Content-Type": "application/json"} if body else {}
+        try:
+            response = retrying(QUERY_RETRY_SECONDS, threading.Event())(
+                lambda: answered(
+                    self._http.request(method, self._project + path, content=body, headers=headers), QUERIES
+                )
+            )
+        except TryLaterError as error:
+            raise refusal(error.response) from None
+        except httpx.TransportError as error:
+            raise QueryError("Unreachable", f"{self._project}{path}: {_told(error)}.", 503) from error
+        if response.status_code != 200:
+            raise refusal(response)
+        return orjson.loads(response.content)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+
+def refusal(response: httpx.Response) -> QueryError:
+    """What a response that is no success says, in Keen's form where it has it."""
+    try:
+        body = orjson.loads(response.content)
+        name, message = body["error_code"], body["message"]
+    except (ValueError, KeyError, TypeError):
+        name, message = f"HTTP {response.status_code}", response.text[:200] or response.reason_phrase
+    return QueryError(str(name), str(message), response.status_code)
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL leads to this machine, where compression costs more than it saves."""
+    host = httpx.URL(url).host
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _failures(response: httpx.Response, collections: dict[str, list[Event]]) -> Iterator[FailedEvent]:
+    """The events that a bulk reply does not call a success."""
+    try:
+        reply = orjson.loads(response.content)
+        results = {name: list(reply[name]) for name in collections}
+    except (ValueError, KeyError, TypeError):
+        results = {}
+    for name, events in collections.items():
+        answers = results.get(name, [])
+        if len(answers) != len(events):
+            for event in events:
+                yield _failed(
+                    event, "UnexpectedReply", "The reply does not have a result for each event.", refused=False
+                )
+            continue
+        for event, answer in zip(events, answers, strict=True):
+            if not answer.get("success"):
+                error = answer.get("error") or {}
+                yield _failed(event, str(error.get("name", "Error")), str(error.get("description", "")), refused=True)
+
+
+def _failed(event: Event, name: str, description: str, *, refused: bool) -> FailedEvent:
+    return FailedEvent(event.collection, event.id, name, description, refused, event.payload)
+
+
+def _told(error: Exception) -> str:
+    return str(error) or type(error).__name__

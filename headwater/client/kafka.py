@@ -1,0 +1,147 @@
+"""Events straight to Kafka: the client writes what the collector would, under the same rules, and Kafka answers."""
+
+import logging
+import threading
+from typing import Any
+
+import orjson
+from confluent_kafka import KafkaException, Producer
+
+from headwater.client.errors import FailedEvent, QueueFullError
+from headwater.client.event import Event
+from headwater.client.writer import OnError, WhenFull, report
+from headwater.codec import codec
+from headwater.identity import event_id, record_key
+from headwater.kafka import durable_producer_config
+from headwater.rules import RuleError, check_event, take_reserved
+from headwater.settings import Settings
+from headwater.topics import raw_topic
+
+log = logging.getLogger("headwater.client")
+
+POLL_SECONDS = 0.1
+
+
+class KafkaWriter:
+    """Produces raw records; librdkafka batches, retries and keeps order. Safe to use from several threads, not across a fork.
+
+    An event counts as accepted when all in-sync replicas have it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        project_id: str,
+        *,
+        retry_seconds: float,
+        queue_bytes: int,
+        when_full: WhenFull,
+        on_error: OnError | None,
+    ) -> None:
+        self._topic = raw_topic(settings)
+        self._project_id = project_id
+        self._max_bytes = settings.event_max_bytes
+        self._max_depth = settings.event_max_depth
+        self._when_full = when_full
+        self._on_error = on_error
+        self._codec = codec("raw_event")
+        self._producer = Producer(
+            durable_producer_config(settings)
+            | {
+                "message.timeout.ms": int(retry_seconds * 1000),
+                "queue.buffering.max.kbytes": max(1, queue_bytes // 1024),
+                "logger": log,
+            }
+        )
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._poller = threading.Thread(target=self._poll, name="headwater-kafka-answers", daemon=True)
+        self._poller.start()
+        self.accepted = 0
+        self.failed = 0
+
+    @property
+    def pending(self) -> int:
+        """Events that are added and not yet answered."""
+        return len(self._producer)
+
+    def add(self, event: Event) -> None:
+        """Queue an event. A full queue blocks until there is room, or raises QueueFullError, as the writer was told.
+
+        An event that is against the rules is reported as failed, like one that the collector refuses. Raises
+        RuntimeError on a closed writer.
+        """
+        if self._closed.is_set():
+            raise RuntimeError("the client is closed")
+        try:
+            key, value = self._record(event)
+        except RuleError as error:
+            self._fail(event, error.name, error.description, refused=True)
+            return
+
+        def answered(error: Any, _message: Any) -> None:
+            if error is None:
+                with self._lock:
+                    self.accepted += 1
+            else:
+                self._fail(event, "Unreachable", f"Not accepted by Kafka: {error.str()}", refused=False)
+
+        while True:
+            try:
+                self._producer.produce(self._topic, value, key, on_delivery=answered)
+                return
+            except BufferError:
+                if self._when_full == "raise":
+                    raise QueueFullError(f"{len(self._producer):,} events wait to be sent: the queue is full") from None
+                self._producer.poll(POLL_SECONDS)
+            except KafkaException as error:
+                self._fail(event, "Unreachable", f"Not accepted by Kafka: {error}", refused=False)
+                return
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Block until every event added is answered. Raises TimeoutError when that takes longer than `timeout` seconds."""
+        left = self._producer.flush(-1 if timeout is None else timeout)
+        if left:
+            raise TimeoutError(f"{left:,} events were not answered within {timeout} seconds")
+
+    def close(self, timeout: float | None = None) -> None:
+        """Take no more events, flush, and stop. What is not answered after `timeout` seconds is reported as failed."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        try:
+            self.flush(timeout)
+        except TimeoutError:
+            self._producer.purge()  # each event's answer is an error then
+            self._producer.flush(1.0)
+        self._poller.join(1.0)
+
+    def _record(self, event: Event) -> tuple[bytes, bytes]:
+        """The key and the value of an event's raw record. Raises RuleError."""
+        properties = orjson.loads(event.payload)
+        check_event(properties, self._max_depth)
+        reserved = take_reserved(properties)
+        text = orjson.dumps(properties)
+        if len(text) > self._max_bytes:
+            raise RuleError(
+                "InvalidPropertyValueError", f"The event has {len(text):,} bytes; {self._max_bytes:,} is the most."
+            )
+        identity = event_id(self._project_id, event.id)
+        record = {
+            "project_id": self._project_id,
+            "collection": event.collection,
+            "id": identity,
+            "timestamp": reserved.timestamp,
+            "addons": None if reserved.addons is None else orjson.dumps(reserved.addons).decode(),
+            "properties": text.decode(),
+        }
+        return record_key(self._project_id, properties, identity), self._codec.encode(record)
+
+    def _poll(self) -> None:
+        while not self._closed.is_set():
+            self._producer.poll(POLL_SECONDS)
+
+    def _fail(self, event: Event, name: str, description: str, *, refused: bool) -> None:
+        with self._lock:
+            self.failed += 1
+        report([FailedEvent(event.collection, event.id, name, description, refused, event.payload)], self._on_error)
