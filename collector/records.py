@@ -9,13 +9,12 @@ import orjson
 
 from collector.errors import TooLargeError
 from headwater.codec import codec
-from headwater.identity import event_id, new_event_id
+from headwater.identity import event_id, new_event_id, record_key
 from headwater.rules import RuleError, check_event, take_reserved
 from headwater.settings import Settings
 
 Record = tuple[bytes, bytes]  # key and value
 
-USER_MAX = 256  # characters of a user's id that becomes a key
 SENDER_MAX = 1_000  # bytes of an address or user agent that is kept
 NULL = b"\x00"
 GIVEN = b"\x02"  # the second branch of a union with null
@@ -61,19 +60,7 @@ class RequestRecords:
         timestamp = received if reserved.timestamp is None else GIVEN + _long(reserved.timestamp)
         size = _long(len(properties))
         value = b"".join((head, identity.encode(), timestamp, received, sender, size, properties))
-        return f"{self._project_id}:{_user(event) or identity}".encode(), value
-
-
-def _user(event: dict[str, object]) -> str | None:
-    """Who the event is about, where it says so: user_id, userId, user.id or user.uuid."""
-    user = event.get("user_id") or event.get("userId")
-    if user is None:
-        user = event.get("user")
-        if type(user) is dict:
-            user = user.get("id") or user.get("uuid")
-    if type(user) is int:
-        return str(user)
-    return user if type(user) is str and len(user) <= USER_MAX else None
+        return record_key(self._project_id, event, identity), value
 
 
 def _too_large(event: dict[str, object], size: int, limit: int) -> TooLargeError:

@@ -3,9 +3,11 @@
 import hashlib
 import re
 import uuid
+from collections.abc import Mapping
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 NAMESPACE = uuid.UUID("6f4f6d5e-2a0b-5a1f-9f3e-6865616477a7")  # ours, drawn once; changing it changes every derived id
+USER_MAX = 256  # characters of a user's id that becomes a key
 
 
 def event_id(project_id: str, client_id: str) -> str:
@@ -23,6 +25,24 @@ def origin_id(topic: str, partition: int, offset: int) -> str:
 def new_event_id() -> str:
     """A fresh id (UUIDv4) for an event whose client gave none."""
     return str(uuid.uuid4())
+
+
+def record_key(project_id: str, event: Mapping[str, object], identity: str) -> bytes:
+    """The key of an event's raw record: project and user where the event names one, else the event, so that one user's
+    events stay in order."""
+    return f"{project_id}:{_user(event) or identity}".encode()
+
+
+def _user(event: Mapping[str, object]) -> str | None:
+    """Who the event is about, where it says so: user_id, userId, user.id or user.uuid."""
+    user = event.get("user_id") or event.get("userId")
+    if user is None:
+        user = event.get("user")
+        if type(user) is dict:
+            user = user.get("id") or user.get("uuid")
+    if type(user) is int:
+        return str(user)
+    return user if type(user) is str and len(user) <= USER_MAX else None
 
 
 def _uuid5(namespace: bytes, name: bytes) -> str:
