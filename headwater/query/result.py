@@ -1,0 +1,62 @@
+"""The answer to a query: Keen's JSON shape, a pandas frame, a Bokeh figure."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from headwater.query.definition import RESULT, Definition
+
+if TYPE_CHECKING:
+    from bokeh.plotting import figure
+    from pandas import DataFrame
+
+
+@dataclass(frozen=True)
+class Result:
+    """An answer with the definition that it answers. `value` is what JSON has: Keen's result shapes."""
+
+    value: Any
+    definition: Definition
+
+    def to_pandas(self) -> "DataFrame":
+        """The answer as a typed frame. Raises ImportError, with what to install, where pandas is missing.
+
+        Columns: `start` and `end` (aware datetimes in the query's time zone) for intervals, one for each group property,
+        and `result`. An extraction is one row for each event, nested properties in columns of dotted names, `keen.timestamp` and
+        `keen.created_at` as aware datetimes.
+        """
+        try:
+            from headwater.query.frames import to_frame
+        except ImportError as error:
+            raise ImportError("to_pandas() needs pandas: pip install 'headwater[pandas]'") from error
+        return to_frame(self.value, self.definition)
+
+    def plot(self) -> "figure":
+        """A Bokeh figure: lines for intervals (one for each group), bars for groups, a single number as text.
+
+        Raises ImportError, with what to install, where Bokeh is missing; ValueError for extractions.
+        """
+        try:
+            from headwater.query.figures import to_figure
+        except ImportError as error:
+            raise ImportError("plot() needs Bokeh: pip install 'headwater[plot]'") from error
+        return to_figure(self.value, self.definition)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The answer flat: a dict for each group of each bucket, with `start`, `end`, group properties and `result`.
+
+        An extraction's events as they are; a single value as one row.
+        """
+        return flat_rows(self.value, self.definition)
+
+
+def flat_rows(value: Any, definition: Definition) -> list[dict[str, Any]]:
+    """The rows that `Result.rows` promises."""
+    if definition.analysis == "extraction" or (definition.group_by and not definition.interval):
+        return list(value)
+    if not definition.interval:
+        return [{RESULT: value}]
+    flat: list[dict[str, Any]] = []
+    for bucket in value:
+        groups = bucket["value"] if definition.group_by else [{RESULT: bucket["value"]}]
+        flat += [bucket["timeframe"] | group for group in groups]
+    return flat
