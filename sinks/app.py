@@ -1,5 +1,6 @@
 """The sink's front door."""
 
+import logging
 import signal
 import threading
 
@@ -20,6 +21,7 @@ def run(settings: Settings) -> None:
     """
     settings.required_secret()
     configure_logs(settings, "sink")
+    logging.getLogger("clickhouse_connect").setLevel(logging.ERROR)  # each try to reach a server that is away is a line
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

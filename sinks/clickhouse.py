@@ -29,7 +29,7 @@ class ClickHouse:
         try:
             self._connected().command(sql, data=data, settings=settings, use_database=False)
         except DriverError as error:
-            raise StoreError(str(error), error.code) from error
+            raise StoreError(_reason(str(error)), error.code) from error
         except ClickHouseError as error:
             raise StoreError(str(error)) from error
 
@@ -58,3 +58,10 @@ class ClickHouse:
                     compress=False,
                 )
             return self._client
+
+
+def _reason(message: str) -> str:
+    """The server's own words, out of what the driver puts around them."""
+    _, _, words = message.partition("DB::Exception: ")
+    words = words or message
+    return words[: words.rfind(" (version ")] if " (version " in words else words

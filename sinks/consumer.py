@@ -32,6 +32,7 @@ FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 5.0
 DRAIN_SECONDS = 5.0
 JOINED_SECONDS = 0.5
+COMMITTED_SECONDS = 5.0
 
 
 def consumer_config(settings: Settings) -> dict[str, object]:
@@ -50,6 +51,8 @@ def consumer_config(settings: Settings) -> dict[str, object]:
         "isolation.level": "read_committed",
         "queued.max.messages.kbytes": 16_384,
         "fetch.max.bytes": 8_388_608,
+        # A broker answers one connection in order: a fetch that waits for records holds up the metadata behind it.
+        "fetch.wait.max.ms": 100,
         "fetch.queue.backoff.ms": 20,  # a full queue is looked at again soon; the default waits a second
     }
 
@@ -194,9 +197,24 @@ class Sink:
             self._finish_inserts(0.1)
         self._commit(self._batches.committable(), asynchronous=False)
 
-    def _assigned(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        consumer.incremental_assign(self._with_positions(partitions))
         self._owned |= _places(partitions)
         self.joined = True
+
+    def _with_positions(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """The partitions with the offset to start at: what the group committed, else 0.
+
+        librdkafka would find both by itself, but takes half a second to look up where a partition begins. Where 0 is
+        not there any more, it still does.
+        """
+        try:
+            known = self._consumer.committed(partitions, timeout=COMMITTED_SECONDS)
+        except KafkaException:
+            return partitions
+        if any(place.error is not None for place in known):
+            return partitions
+        return [TopicPartition(place.topic, place.partition, max(place.offset, 0)) for place in known]
 
     def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._finish_inserts(0.0)
@@ -250,4 +268,6 @@ def _report(message: Message) -> None:
                 "sink.name_taken", error="another sink has this worker's name: give each its HEADWATER_WORKER_NAME"
             )
         raise KafkaException(error)
+    if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+        return  # no collection yet, or one that was dropped
     log.warning("sink.kafka_error", topic=message.topic(), partition=message.partition(), error=error.str())

@@ -55,7 +55,7 @@ class Store:
                 topic=topic,
                 records=len(faulty),
                 reason=first.reason,
-                message=first.message[:500],
+                error=first.error_class,  # the message may quote the event, and stays in the dead letter
             )
 
     def _collection(self, topic: str, records: Sequence[Message]) -> Collection | None:
