@@ -1,0 +1,103 @@
+"""Processors come and go, killed and stopped at any moment: nothing is lost, and nothing is counted twice."""
+
+import random
+import signal
+import threading
+import time
+import uuid
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from headwater.settings import Settings
+from tests.processing import (
+    ProcessorProcess,
+    RawTopic,
+    State,
+    new_project,
+    raw_record,
+    read_events,
+    wait_processed,
+)
+
+COLLECTIONS = ("visits", "sign ups", "a/b")
+EVENTS = 120_000
+CHURN_SECONDS = 60.0
+STEP_SECONDS = 3.0
+WORKERS_MAX = 4
+
+
+def event_id(number: int) -> str:
+    return str(uuid.UUID(int=number))
+
+
+def send_events(settings: Settings, project_id: str, first: int, count: int, seconds: float) -> None:
+    """Numbered events, spread over the time and over all partitions and collections."""
+    raw, began = RawTopic(settings), time.monotonic()
+    for number in range(first, first + count):
+        now = time.time_ns() // 1_000_000
+        record = raw_record(
+            project_id,
+            COLLECTIONS[number % len(COLLECTIONS)],
+            id=event_id(number),
+            timestamp=now,
+            received_at=now,
+            properties=f'{{"number":{number},"even":{"true" if number % 2 == 0 else "false"}}}',
+        )
+        raw.send(record, b"%d" % (number % 1_000))
+        if number % 200 == 0:
+            pause = began + seconds * (number - first) / count - time.monotonic()
+            if pause > 0:
+                time.sleep(pause)
+    raw.flush()
+
+
+def check_exact(settings: Settings, project_id: str, state: State, events: int) -> None:
+    """The state counts each event once, and each is in the output."""
+    for index, collection in enumerate(COLLECTIONS):
+        numbers = range(index, events, len(COLLECTIONS))
+        sizes = sum(len(f'{{"number":{n},"even":{"true" if n % 2 == 0 else "false"}}}') for n in numbers)
+        parts = state.aggregates(project_id, collection)
+        assert sum(part.events for part in parts) == len(numbers)
+        assert sum(part.size for part in parts) == sizes
+        assert sum(cell[0] for part in parts for cell in part.received_minutes.values()) == len(numbers)
+        for path in ("number", "even"):
+            assert sum(part.paths[path][3] for part in state.catalogues(project_id, collection)) == len(numbers)
+        got = Counter(event["id"] for event in read_events(settings, project_id, collection))
+        assert got.keys() == {event_id(number) for number in numbers}
+
+
+@pytest.mark.timeout(300)
+def test_killed_and_terminated_workers_lose_and_repeat_nothing(kafka_settings: Settings, tmp_path: Path) -> None:
+    settings, rnd = kafka_settings, random.Random(20261122)
+    project_id = new_project(settings)
+    load = threading.Thread(target=send_events, args=(settings, project_id, 0, EVENTS, CHURN_SECONDS))
+    load.start()
+    started = 0
+
+    def start() -> ProcessorProcess:
+        nonlocal started
+        started += 1
+        return ProcessorProcess(settings, f"processor-{started}", tmp_path)
+
+    workers, ended = [start()], []
+    try:
+        while load.is_alive():
+            load.join(STEP_SECONDS)
+            workers = [worker if worker.running else start() for worker in workers]
+            if len(workers) < 2 or (len(workers) < WORKERS_MAX and rnd.random() < 0.5):
+                workers.append(start())
+            else:
+                worker = workers.pop(rnd.randrange(len(workers)))
+                how = rnd.choice((signal.SIGTERM, signal.SIGKILL))
+                ended.append((worker, how))
+                worker.signal(how)
+        state = wait_processed(settings, EVENTS, 120)
+        check_exact(settings, project_id, state, EVENTS)
+        assert len(ended) >= 5
+        for worker, how in ended:
+            assert worker.process.wait(30) == (0 if how == signal.SIGTERM else -signal.SIGKILL), worker.log.read_text()
+    finally:
+        for worker in workers:
+            worker.kill()

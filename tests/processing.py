@@ -1,0 +1,232 @@
+"""What tests of processors need: raw records in, worker processes, and what came out of them."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from headwater.aggregates import Aggregates, parse_key
+from headwater.codec import codec
+from headwater.control import ControlWriter
+from headwater.kafka import client_config, create_base_topics, durable_producer_config
+from headwater.local.ports import Ports
+from headwater.settings import PREFIX, Settings
+from headwater.topics import collection_topic, dead_letters_topic, raw_topic, state_topic
+from processors.catalogue import Catalogue
+from tests.waiting import wait_until
+
+RUN = "from headwater.settings import load_settings; from processors.app import run; run(load_settings())"
+START_LIMIT = 60.0
+
+
+def new_project(settings: Settings) -> str:
+    """A project in a new deployment; its id."""
+    create_base_topics(settings)
+    return ControlWriter(settings).create_project("test").id
+
+
+def raw_record(project_id: str, collection: str, **fields: Any) -> bytes:
+    """A record as the collector writes it. Properties are JSON text."""
+    return codec("raw_event").encode({"project_id": project_id, "collection": collection, "properties": "{}"} | fields)
+
+
+class RawTopic:
+    """Writes to the raw topic."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._producer = Producer(durable_producer_config(settings))
+        self._topic = raw_topic(settings)
+        self.failed = 0
+
+    def send(self, value: bytes | None, key: bytes | None = None, partition: int = -1, timestamp: int = 0) -> None:
+        """Queue a record."""
+        while True:
+            try:
+                self._producer.produce(
+                    self._topic, value, key, partition=partition, timestamp=timestamp, on_delivery=self._delivered
+                )
+            except BufferError:
+                self._producer.poll(0.1)
+            else:
+                self._producer.poll(0)
+                return
+
+    def flush(self) -> None:
+        """Wait until all is written."""
+        assert self._producer.flush(60) == 0
+        assert not self.failed
+
+    def _delivered(self, error: object, _message: object) -> None:
+        self.failed += error is not None
+
+
+class ProcessorProcess:
+    """A processor as an operating-system process."""
+
+    def __init__(self, settings: Settings, name: str, logs: Path) -> None:
+        self.log = logs / f"{name}.log"
+        with contextlib.closing(Ports()) as ports:
+            self.port = ports.claim(0)
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
+        for field, value in settings.model_dump(exclude_unset=True).items():
+            environment[PREFIX + field.upper()] = (
+                value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)
+            )
+        environment |= {f"{PREFIX}WORKER_NAME": name, f"{PREFIX}HEALTH_PORT": str(self.port)}
+        with self.log.open("ab") as out:
+            self.process = subprocess.Popen([sys.executable, "-c", RUN], env=environment, stdout=out, stderr=out)
+
+    @property
+    def ready(self) -> bool:
+        """What /readyz says."""
+        return self._get("/readyz").status_code == 200 if self.running else False
+
+    @property
+    def running(self) -> bool:
+        """Whether the process has not ended."""
+        return self.process.poll() is None
+
+    def metric(self, name: str) -> float:
+        """The value of a metric; a sample without labels or with them, as /metrics has it."""
+        for line in self._get("/metrics").text.splitlines():
+            if line.startswith(name + " "):
+                return float(line.rsplit(" ", 1)[1])
+        return 0.0
+
+    def wait_ready(self) -> None:
+        """Until it has its partitions."""
+        wait_until(self._ready_or_dead, START_LIMIT)
+
+    def signal(self, number: int) -> None:
+        """Send a signal."""
+        self.process.send_signal(number)
+
+    def end(self) -> int:
+        """SIGTERM; the exit code."""
+        self.process.terminate()
+        return self.process.wait(30)
+
+    def kill(self) -> None:
+        """SIGKILL, whatever it is doing."""
+        self.process.kill()
+        self.process.wait(10)
+
+    def _ready_or_dead(self) -> bool:
+        assert self.running, self.log.read_text()[-4000:]
+        return self.ready
+
+    def _get(self, path: str) -> httpx.Response:
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=2)
+        except httpx.HTTPError:
+            return httpx.Response(503)
+
+
+@contextlib.contextmanager
+def processor(settings: Settings, name: str = "processor-1") -> Iterator[ProcessorProcess]:
+    """A ready processor, that ends cleanly on leaving."""
+    process = ProcessorProcess(settings, name, settings.data_dir)
+    try:
+        process.wait_ready()
+        yield process
+        assert process.end() == 0, process.log.read_text()[-4000:]
+    finally:
+        if process.running:
+            process.kill()
+
+
+def read_topic(settings: Settings, topic: str) -> list[tuple[bytes, bytes, int]]:
+    """Every committed record of a topic: key, value, offset."""
+    consumer = Consumer(
+        client_config(settings)
+        | {
+            "group.id": f"test-{uuid.uuid4()}",
+            "enable.partition.eof": True,
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest",
+        }
+    )
+    try:
+        partitions = consumer.list_topics(topic, 10).topics[topic].partitions
+        consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
+        records, at_end = [], 0
+        while at_end < len(partitions):
+            for message in consumer.consume(10_000, 5):
+                if message.error():
+                    at_end += 1
+                else:
+                    records.append((message.key(), message.value(), message.offset()))
+    finally:
+        consumer.close()
+    return records
+
+
+def read_events(settings: Settings, project_id: str, collection: str) -> list[dict[str, Any]]:
+    """The events in a collection's topic, decoded, repeated ones too; none where there is no topic."""
+    topic = collection_topic(settings.topic_prefix, project_id, collection)
+    if topic not in AdminClient(client_config(settings)).list_topics(timeout=10).topics:
+        return []
+    return [codec("event").decode(value) for _, value, _ in read_topic(settings, topic)]
+
+
+def read_dead_letters(settings: Settings) -> list[dict[str, Any]]:
+    """The dead letters, decoded, repeated ones too."""
+    return [codec("dead_letter").decode(value) for _, value, _ in read_topic(settings, dead_letters_topic(settings))]
+
+
+class State:
+    """The state topic, folded by key from its beginning."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.records = read_topic(settings, state_topic(settings))
+        self.values: Mapping[bytes, bytes] = {key: value for key, value, _ in self.records}
+
+    @property
+    def watermarks(self) -> dict[int, int]:
+        """The watermark of each partition that has one."""
+        return {
+            key.partition: codec("watermark").decode(value)["offset"]
+            for key, value in ((parse_key(k), v) for k, v in self.values.items())
+            if key.kind == "watermark"
+        }
+
+    @property
+    def processed(self) -> int:
+        """Raw offsets that are settled, over all partitions."""
+        return sum(self.watermarks.values()) + len(self.watermarks)
+
+    def aggregates(self, project_id: str, collection: str) -> list[Aggregates]:
+        """A collection's aggregates by partition."""
+        return [Aggregates.decode(value) for value in self._of("aggregates", project_id, collection)]
+
+    def events(self, project_id: str, collection: str) -> int:
+        """A collection's total."""
+        return sum(part.events for part in self.aggregates(project_id, collection))
+
+    def catalogues(self, project_id: str, collection: str) -> list[Catalogue]:
+        """A collection's catalogues by partition."""
+        return [Catalogue.decode(value) for value in self._of("catalogue", project_id, collection)]
+
+    def _of(self, kind: str, project_id: str, collection: str) -> Iterator[bytes]:
+        for key, value in self.values.items():
+            parsed = parse_key(key)
+            if (parsed.kind, parsed.project_id, parsed.collection) == (kind, project_id, collection):
+                yield value
+
+
+def wait_processed(settings: Settings, records: int, limit: float = 60.0) -> State:
+    """Until this many raw records are settled; the state then."""
+
+    def state() -> State | None:
+        read = State(settings)
+        return read if read.processed >= records else None
+
+    return wait_until(state, limit, 0.5)  # type: ignore[return-value]  # it is true once returned
