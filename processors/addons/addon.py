@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from headwater.settings import Settings
 
@@ -44,6 +44,44 @@ class Removal:
     meaning: str
 
 
+class Found(NamedTuple):
+    """A result as the cache keeps it, with the names of its values that are a dict or list and must be copied."""
+
+    values: Result
+    nested: tuple[str, ...]
+
+    def copy(self) -> Result:
+        """The result for one event to own."""
+        values = self.values.copy()
+        for name in self.nested:
+            values[name] = values[name].copy()
+        return values
+
+
+LookUp = Callable[..., Found | None]
+"""A Parse that remembers."""
+
+
+def cached(parse: Parse, entries: int) -> LookUp:
+    """`parse`, remembering the results of the `entries` inputs that were used last. Long inputs are not kept."""
+
+    def find(value: str, *others: str | None) -> Found | None:
+        result = parse(value, *others)
+        if result is None:
+            return None
+        return Found(result, tuple(name for name, part in result.items() if isinstance(part, (dict, list))))
+
+    kept = lru_cache(entries)(find)
+
+    def look_up(value: str, *others: str | None) -> Found | None:
+        if others:
+            short = all(other is None or len(other) <= CACHED_LENGTH_MAX for other in others)
+            return (kept if short and len(value) <= CACHED_LENGTH_MAX else find)(value, *others)
+        return kept(value) if len(value) <= CACHED_LENGTH_MAX else find(value)
+
+    return look_up
+
+
 @dataclass(frozen=True)
 class Addon:
     """An add-on as events ask for it in `keen.addons`.
@@ -56,17 +94,5 @@ class Addon:
     meaning: str
     inputs: tuple[Field, ...]
     outputs: tuple[Field, ...]
-    load: Callable[[Settings], Parse]
+    load: Callable[[Settings], LookUp]
     removal: Removal | None = None
-
-
-def cached(parse: Parse, entries: int) -> Parse:
-    """`parse`, remembering the results of the `entries` inputs that were used last. Long inputs are not kept."""
-    kept = lru_cache(entries)(parse)
-
-    def look_up(value: str, other: str | None = None) -> Result | None:
-        if len(value) > CACHED_LENGTH_MAX or (other is not None and len(other) > CACHED_LENGTH_MAX):
-            return parse(value) if other is None else parse(value, other)
-        return kept(value) if other is None else kept(value, other)
-
-    return look_up

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from headwater.settings import Settings
-from processors.addons.addon import Addon, Field, Parse, Result, cached
+from processors.addons.addon import Addon, Field, LookUp, Result, cached
 
 MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
@@ -13,7 +13,7 @@ DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sun
 CACHED_TIMES = 2_000  # times seldom repeat, but one event may parse the same one twice
 
 
-def load(settings: Settings) -> Parse:
+def load(settings: Settings) -> LookUp:
     """The parser, with a small cache."""
     return cached(parse_date_time, CACHED_TIMES)
 

@@ -11,7 +11,7 @@ import maxminddb
 import structlog
 
 from headwater.settings import Settings, SettingsError
-from processors.addons.addon import Addon, AddonError, Field, Parse, Removal, Result, cached
+from processors.addons.addon import Addon, AddonError, Field, Found, LookUp, Removal, Result, cached
 
 NAME = "keen:ip_to_geo"
 CACHED_ADDRESSES = 50_000
@@ -39,16 +39,16 @@ class Geo:
         self._check_at = time.monotonic() + CHECK_SECONDS
         self._open()
 
-    def __call__(self, address: str) -> Result | None:
+    def look_up(self, address: str) -> Found | None:
         """What the database has on the address; None for an unknown address and for what is no address."""
         if time.monotonic() >= self._check_at:
             self._reload()
-        return self._look_up(address)
+        return self._kept(address)
 
     def _open(self) -> None:
         reader = maxminddb.open_database(self._path, maxminddb.MODE_MMAP_EXT)
 
-        def look_up(address: str) -> Result | None:
+        def parse(address: str) -> Result | None:
             try:
                 record = reader.get(address)
             except (ValueError, TypeError):  # no address; TypeError is for a NUL character
@@ -57,7 +57,7 @@ class Geo:
                 raise AddonError(NAME, f"the database {self._path} is damaged: {error}") from error
             return (_outputs(record) or None) if isinstance(record, dict) else None
 
-        self._look_up = cached(look_up, CACHED_ADDRESSES)
+        self._kept = cached(parse, CACHED_ADDRESSES)
 
     def _reload(self) -> None:
         """Open the file again if it is another than before. One that cannot be read leaves the old one in use."""
@@ -110,11 +110,11 @@ def _english(part: Mapping[str, Any]) -> str | None:
     return name
 
 
-def load(settings: Settings) -> Parse:
+def load(settings: Settings) -> LookUp:
     """The look-up in the settings' database. Raises SettingsError where the file cannot be used."""
     path = settings.geoip_database or default_database()
     try:
-        return Geo(path)
+        return Geo(path).look_up
     except (OSError, maxminddb.InvalidDatabaseError) as error:
         raise SettingsError(f"HEADWATER_GEOIP_DATABASE: {path} cannot be used: {error}") from error
 

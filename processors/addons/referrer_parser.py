@@ -7,7 +7,7 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from headwater.settings import Settings
-from processors.addons.addon import URL_LENGTH_MAX, Addon, Field, Parse, Result, cached
+from processors.addons.addon import URL_LENGTH_MAX, Addon, Field, LookUp, Result, cached
 
 CACHED_REFERRERS = 20_000
 TABLE = Path(__file__).with_name("referrers.toml")
@@ -37,7 +37,7 @@ def read_table(path: Path = TABLE) -> dict[str, Source]:
     return sources
 
 
-def load(settings: Settings) -> Parse:
+def load(settings: Settings) -> LookUp:
     """The parser over the table, with a cache."""
     sources = read_table()
 

@@ -7,7 +7,7 @@ from ua_parser.loaders import load_lazy_builtins
 from ua_parser.regex import Resolver
 
 from headwater.settings import Settings
-from processors.addons.addon import Addon, Field, Parse, Result, cached
+from processors.addons.addon import Addon, Field, LookUp, Result, cached
 
 CACHED_AGENTS = 20_000
 READ_MAX = 1_024  # characters; what tells agents apart comes first, and a thousand expressions run over it
@@ -30,7 +30,7 @@ _DESKTOPS = frozenset(
 )  # fmt: skip
 
 
-def load(settings: Settings) -> Parse:
+def load(settings: Settings) -> LookUp:
     """The parser: reads the expressions that come with ua-parser into its native backend."""
     resolve = Resolver(load_lazy_builtins())
 

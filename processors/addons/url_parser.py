@@ -4,13 +4,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 from headwater.rules import PROPERTY_NAME_MAX
 from headwater.settings import Settings
-from processors.addons.addon import URL_LENGTH_MAX, Addon, Field, Parse, Result, cached
+from processors.addons.addon import URL_LENGTH_MAX, Addon, Field, LookUp, Result, cached
 
 CACHED_URLS = 20_000
 PARAMETERS_MAX = 100  # of a query string; each becomes a property, and a URL may be as long as an event
 
 
-def load(settings: Settings) -> Parse:
+def load(settings: Settings) -> LookUp:
     """The parser, with a cache."""
     return cached(parse_url, CACHED_URLS)
 
