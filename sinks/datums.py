@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+import orjson
 from confluent_kafka import Message
+from fastavro.schema import to_parsing_canonical_form
 
 from headwater.codec import HEADER_LENGTH, MARKER, Codec, CodecError
 from headwater.container import avro_string
@@ -129,7 +131,7 @@ class DatumCheck:
 
 def _pattern(schema: Any, collection: Collection) -> bytes | None:
     """What a datum of the schema looks like up to its last string's text; None for a schema of another form."""
-    *fields, last = schema["fields"]
+    *fields, last = orjson.loads(to_parsing_canonical_form(schema))["fields"]
     parts = []
     for one in fields:
         match one["name"], one["type"]:

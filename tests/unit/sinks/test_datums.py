@@ -99,6 +99,11 @@ def test_each_fault_has_its_reason(value: bytes | None, reason: str, message: st
     assert message in fault.message
 
 
+def test_the_newest_schema_is_checked_without_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(Codec, "decode")
+    assert CHECK.fault(GOOD) is None
+
+
 def test_datums_are_the_records_without_their_header() -> None:
     groups, faulty = sort_records(EVENT, OURS, [record(GOOD)])
     assert not faulty

@@ -1,0 +1,284 @@
+"""A sink between a real Kafka and a real engine."""
+
+import time
+from typing import Any
+
+from headwater import metrics
+from headwater.kafka import create_base_topics
+from headwater.settings import Settings
+from sinks.clickhouse import ClickHouse
+from sinks.datums import Collection
+from sinks.errors import ROW_FAULTS
+from sinks.store import Store
+from tests.sinking import (
+    Tables,
+    committed,
+    create_collections,
+    dead_letters,
+    encoded,
+    new_collection,
+    produce,
+    read,
+    running_sink,
+    topic_of,
+)
+from tests.waiting import wait_until
+
+LIMIT = 30.0
+
+
+def test_a_new_collection_is_a_table_at_first_sight(settings: Settings, tables: Tables) -> None:
+    collection = new_collection()
+    with running_sink(settings):
+        produce(settings, collection, [encoded(collection, {"n": n}) for n in range(10)])
+        wait_until(lambda: tables.count(collection) == 10, LIMIT)
+        wait_until(lambda: committed(settings, collection) == 10, LIMIT)
+    columns = tables.rows(collection, "id, timestamp, received_at, processed_at, properties.n", order="LIMIT 1")
+    assert len(columns) == 1
+
+
+def test_what_was_there_before_the_sink_is_read(settings: Settings, tables: Tables) -> None:
+    collection = new_collection()
+    produce(settings, collection, [encoded(collection, {"n": n}) for n in range(100)])
+    with running_sink(settings):
+        wait_until(lambda: tables.count(collection) == 100, LIMIT)
+
+
+NAMES = [
+    "sign ups",
+    "x`; DROP TABLE y; --",
+    "back\\slash",
+    "quote\"quote's",
+    "{n:String} %s ${x}",
+    "naïve 🙂",
+    "a/b..c",
+    "-dash_",
+    "x" * 64,
+]
+
+
+def test_odd_names_are_tables_of_that_very_name(settings: Settings, tables: Tables) -> None:
+    collections = [new_collection(name) for name in NAMES]
+    with running_sink(settings):
+        for collection in collections:
+            produce(settings, collection, [encoded(collection, {"name": collection.name})])
+        for collection in collections:
+            wait_until(lambda wanted=collection: tables.count(wanted) == 1, LIMIT)
+            assert tables.properties(collection) == [{"name": collection.name}]
+
+
+VALUES: list[dict[str, Any]] = [
+    {
+        "when": "2024-01-01T00:00:00Z",
+        "day": "2024-01-01",
+        "time": "2024-01-01 10:00:00.000",
+        "number": "0012",
+        "e": "1e5",
+    },
+    {"big": 2**63 - 1, "small": -(2**63), "unsigned": 2**64 - 1, "zero": 0},
+    {"float": 0.1, "tiny": 5e-324, "large": 1.7976931348623157e308, "pi": 3.141592653589793},
+    {
+        "nested": [[1, 2], [3, [4, ["five"]]]],
+        "mixed": [1, "two", 3.5, True],
+        "bools": [True, False],
+        "flags": [True, 1],
+    },
+    {"objects": [{"a": 1}, {"a": "x", "b": [1]}]},
+    {"deep": {"a": {"b": {"c": {"d": [1]}}}}},
+    {"text": 'tab\t newline\n quote" backslash\\ nul\x00 emoji 🙂 é \u2028'},
+    {
+        "a`b": 1,
+        "x'; DROP TABLE y": 2,
+        "🙂": 3,
+        "a b": 4,
+        "back\\slash": 5,
+        'quo"te': 6,
+        "k" * 256: 7,
+        "^n": 8,
+        ":Int64": 9,
+    },
+    {"true": True, "false": False, "empty": ""},
+]
+
+
+def test_values_come_back_as_they_were_sent(settings: Settings, tables: Tables) -> None:
+    collection = new_collection()
+    with running_sink(settings):
+        produce(settings, collection, [encoded(collection, value, timestamp=n) for n, value in enumerate(VALUES)])
+        wait_until(lambda: tables.count(collection) == len(VALUES), LIMIT)
+    assert tables.properties(collection) == VALUES
+
+
+def test_times_come_back_to_the_millisecond(settings: Settings, tables: Tables) -> None:
+    collection = new_collection()
+    times = [-2_208_988_800_000, -1, 0, 1_700_000_000_123, 10_413_791_999_999]
+    with running_sink(settings):
+        produce(settings, collection, [encoded(collection, {"n": 1}, timestamp=time) for time in times])
+        wait_until(lambda: tables.count(collection) == len(times), LIMIT)
+    found = tables.rows(collection, "toUnixTimestamp64Milli(timestamp)", order="ORDER BY timestamp")
+    assert [row[0] for row in found] == times
+
+
+def test_a_batch_of_more_months_than_a_server_wants_at_once_is_stored(settings: Settings, tables: Tables) -> None:
+    collection = new_collection()
+    month = 31 * 24 * 3600 * 1000
+    with running_sink(settings):
+        produce(settings, collection, [encoded(collection, {"n": n}, timestamp=n * month) for n in range(150)])
+        wait_until(lambda: tables.count(collection) == 150, LIMIT)
+
+
+def test_copies_of_an_event_are_one_row_and_the_last_processed_stays(settings: Settings, tables: Tables) -> None:
+    collection = new_collection()
+    same = {"id": "6f4f6d5e-2a0b-4a1f-9f3e-6865616477a7", "timestamp": 1_700_000_000_000}
+    with running_sink(settings):
+        for version in (2, 1):
+            copy = encoded(collection, {"version": version}, processed_at=1_700_000_000_000 + version, **same)
+            produce(settings, collection, [copy] * 3)
+            wait_until(lambda: tables.count(collection) == 1, LIMIT)
+        wait_until(lambda: committed(settings, collection) == 6, LIMIT)
+    assert tables.properties(collection) == [{"version": 2}]
+
+
+POISON = {
+    "not an object": (lambda c: encoded(c, "[1]"), "refused_by_clickhouse"),
+    "not JSON": (lambda c: encoded(c, '{"a":'), "refused_by_clickhouse"),
+    "a key twice": (lambda c: encoded(c, '{"a":1,"a":2}'), "refused_by_clickhouse"),
+    "not UTF-8": (lambda c: encoded(c, {"a": "XXXX"}).replace(b"XXXX", b"\xff\xfe\xfd\xfc"), "refused_by_clickhouse"),
+    "no UUID": (lambda c: encoded(c, {"a": 1}, id="x" * 36), "refused_by_clickhouse"),
+    "a short id": (lambda c: encoded(c, {"a": 1}, id="x"), "refused_by_clickhouse"),
+    "a far time": (lambda c: encoded(c, {"a": 1}, timestamp=10**17), "refused_by_clickhouse"),
+    "bytes too many": (lambda c: encoded(c, {"a": 1}) + b"x", "unreadable"),
+    "cut short": (lambda c: encoded(c, {"a": 1})[:-2], "unreadable"),
+    "noise": (lambda c: b"\x00\xff" * 50, "unreadable"),
+    "nothing": (lambda c: None, "unreadable"),
+    "JSON text": (lambda c: b'{"collection":"x"}', "unreadable"),
+    "a collection of another": (lambda c: encoded(Collection(c.project_id, "other"), {"a": 1}), "invalid_event"),
+}
+
+
+def test_poison_goes_to_the_dead_letters_and_all_else_is_stored(settings: Settings, tables: Tables) -> None:
+    collection = new_collection()
+    poison = {name: make(collection) for name, (make, _) in POISON.items()}
+    values: list[bytes | None] = []
+    for record in poison.values():
+        values += [encoded(collection, {"n": len(values) + k}) for k in range(40)] + [record]
+    before = metrics.dead_letters.labels("sink", "refused_by_clickhouse")._value.get()
+    produce(settings, collection, values)
+    with running_sink(settings):
+        wait_until(lambda: committed(settings, collection) == len(values), LIMIT)
+    assert tables.count(collection, final=False) == 40 * len(poison)
+    assert tables.rows(collection, "uniqExact(id)") == [(40 * len(poison),)]
+    letters = dead_letters(settings)
+    assert {letter["payload"]: letter["reason"] for letter in letters} == {
+        poison[name]: reason for name, (_, reason) in POISON.items()
+    }
+    for letter in letters:
+        assert letter["stage"] == "sink"
+        assert letter["message"]
+        assert (letter["project_id"], letter["collection"]) == (collection.project_id, collection.name)
+        assert values[0] is not None
+    refused = [letter for letter in letters if letter["payload"] == poison["a key twice"]]
+    assert refused[0]["error_class"] == "INCORRECT_DATA"
+    assert "Duplicate path found" in refused[0]["message"]
+    assert metrics.dead_letters.labels("sink", "refused_by_clickhouse")._value.get() == before + 7
+
+
+def test_a_batch_that_is_stored_again_gives_the_same_rows_and_dead_letters(settings: Settings, tables: Tables) -> None:
+    collection = new_collection()
+    create_base_topics(settings)
+    produce(settings, collection, [b"junk", encoded(collection, {"a": 1}), encoded(collection, "[]")])
+    records = read(settings, collection, 3)
+    store = Store(settings, ClickHouse(settings.clickhouse))
+    for _ in range(2):
+        store.store(topic_of(settings, collection), records)
+    assert tables.properties(collection) == [{"a": 1}]
+    letters = dead_letters(settings)
+    assert len(letters) == 4
+    assert len({letter["id"] for letter in letters}) == 2
+    first = next(letter for letter in letters if letter["payload"] == b"junk")
+    origin = next(record for record in records if record.value() == b"junk")
+    assert (first["topic"], first["partition"], first["offset"], first["key"], first["record_timestamp"]) == (
+        origin.topic(),
+        origin.partition(),
+        origin.offset(),
+        origin.key(),
+        origin.timestamp()[1],
+    )
+
+
+def test_a_topic_of_noise_alone_is_given_up_without_a_table(settings: Settings, tables: Tables) -> None:
+    collection = new_collection()
+    produce(settings, collection, [b"junk"] * 5)
+    with running_sink(settings):
+        wait_until(lambda: committed(settings, collection) == 5, LIMIT)
+    assert [letter["reason"] for letter in dead_letters(settings)] == ["unreadable"] * 5
+    assert tables.rows(collection) == []
+
+
+def test_a_table_that_was_dropped_is_made_again(settings: Settings, tables: Tables) -> None:
+    collection = new_collection()
+    with running_sink(settings):
+        produce(settings, collection, [encoded(collection, {"n": 1})])
+        wait_until(lambda: tables.count(collection) == 1, LIMIT)
+        tables.command(f"DROP DATABASE headwater_{collection.project_id}")
+        produce(settings, collection, [encoded(collection, {"n": 2})])
+        wait_until(lambda: tables.properties(collection) == [{"n": 2}], LIMIT)
+    assert dead_letters(settings) == []
+
+
+def test_a_table_of_another_form_holds_up_its_collection_alone(settings: Settings, tables: Tables) -> None:
+    broken, fine = new_collection("broken"), new_collection("fine")
+    with running_sink(settings):
+        produce(settings, broken, [encoded(broken, {"n": 1})])
+        wait_until(lambda: tables.count(broken) == 1, LIMIT)
+        tables.command(f"ALTER TABLE headwater_{broken.project_id}.broken RENAME COLUMN properties TO others")
+        produce(settings, broken, [encoded(broken, {"n": 2})])
+        wait_until(lambda: metrics.sink_paused._value.get() == 1, LIMIT)
+        produce(settings, fine, [encoded(fine, {"n": 3})])
+        wait_until(lambda: tables.count(fine) == 1, LIMIT)
+        assert tables.count(broken) == 1
+        tables.command(f"ALTER TABLE headwater_{broken.project_id}.broken RENAME COLUMN others TO properties")
+        wait_until(lambda: tables.count(broken) == 2, LIMIT)
+        wait_until(lambda: metrics.sink_paused._value.get() == 0, LIMIT)
+    assert dead_letters(settings) == []
+
+
+def test_a_full_batch_does_not_wait_for_its_age(settings: Settings, tables: Tables) -> None:
+    collection = new_collection()
+    patient = settings.model_copy(update={"sink_flush_seconds": 3600.0, "sink_flush_records": 100})
+    with running_sink(patient):
+        produce(patient, collection, [encoded(collection, {"n": 0})])
+        wait_until(lambda: tables.count(collection) == 1, LIMIT)  # the first does not wait
+        produce(patient, collection, [encoded(collection, {"n": n}) for n in range(250)])
+        wait_until(lambda: tables.count(collection) == 201, LIMIT)
+        assert committed(patient, collection) <= 201
+    assert tables.count(collection) == 251, "what is left is stored at the end"
+    assert committed(patient, collection) == 251
+
+
+def test_a_batch_does_not_wait_longer_than_its_age(settings: Settings, tables: Tables) -> None:
+    collection = new_collection()
+    aged = settings.model_copy(update={"sink_flush_seconds": 1.0})
+    with running_sink(aged):
+        produce(aged, collection, [encoded(collection, {"n": 0})])
+        wait_until(lambda: tables.count(collection) == 1, LIMIT)
+        started = time.monotonic()
+        produce(aged, collection, [encoded(collection, {"n": 1})])
+        wait_until(lambda: tables.count(collection) == 2, LIMIT)
+        assert time.monotonic() - started < 10.0
+
+
+def test_two_sinks_share_the_work(settings: Settings, tables: Tables) -> None:
+    collection = new_collection()
+    create_collections(settings, collection)
+    with running_sink(settings):
+        with running_sink(settings.model_copy(update={"worker_name": "second"})):
+            produce(settings, collection, [encoded(collection, {"n": n}) for n in range(1000)])
+            wait_until(lambda: committed(settings, collection) == 1000, LIMIT)
+        produce(settings, collection, [encoded(collection, {"n": n}) for n in range(1000)])
+        wait_until(lambda: committed(settings, collection) == 2000, LIMIT)
+    assert tables.count(collection) == 2000
+
+
+def test_the_errors_that_are_a_rows_fault_have_the_servers_names(tables: Tables) -> None:
+    assert {code: tables.value(f"SELECT errorCodeToName({code})") for code in ROW_FAULTS} == ROW_FAULTS
