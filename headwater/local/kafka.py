@@ -65,6 +65,7 @@ class KafkaNode:
             capture_output=True,
             text=True,
             check=False,
+            start_new_session=True,  # Ctrl-C is for the supervisor
         )
         if formatting.returncode:
             raise KafkaStartError(

@@ -42,3 +42,8 @@ class Ports:
                 self._claims.enter_context(held.pop_all())
                 return True
         return False
+
+
+def reachable(host: str) -> str:
+    """Where to connect to, on this machine, what listens on `host`."""
+    return LOOPBACK if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
