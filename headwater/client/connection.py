@@ -88,11 +88,17 @@ def connect(
     if when_full not in ("block", "raise"):
         raise ValueError(f"when_full is {when_full!r}: it is 'block' or 'raise'")
     base = settings or load_settings()
-    folder = Path(data_dir) if data_dir is not None else base.data_dir
-    target = find(
-        Target(url, project_id, write_key or master_key, read_key or master_key, kafka, folder),
+    target = find_target(
         base,
-        read_state(folder) if url is None and kafka is None and clickhouse is None else None,
+        Target(
+            url=url,
+            project_id=project_id,
+            write_key=write_key or master_key,
+            read_key=read_key or master_key,
+            kafka=kafka,
+            data_dir=Path(data_dir) if data_dir is not None else base.data_dir,
+        ),
+        local=clickhouse is None,
     )
     writer: Writer | ConnectError
     if transport == "kafka":
@@ -101,7 +107,7 @@ def connect(
         )
     else:
         writer = target.missing("url", "project_id", "write_key") or BatchingWriter(
-            HttpSend(
+            lambda: HttpSend(
                 str(target.url),
                 str(target.project_id),
                 str(target.write_key),
@@ -124,7 +130,13 @@ def connect(
     return Client(writer, direct, http)
 
 
-def find(given: Target, settings: Settings, stack: State | None) -> Target:
+def find_target(settings: Settings, given: Target | None = None, *, local: bool = True) -> Target:
+    """What `given`, the settings and (where `local`) the stack that runs in the data directory tell. Reads the stack's state."""
+    given = given or Target(None, None, None, None, None, settings.data_dir)
+    return complete(given, settings, read_state(given.data_dir) if local else None)
+
+
+def complete(given: Target, settings: Settings, stack: State | None) -> Target:
     """What is given, then the settings, then the local stack's state: each for what those before leave open.
 
     Pure. The stack serves only where neither argument nor setting gives an address, and its keys only its own project.

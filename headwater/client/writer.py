@@ -30,6 +30,8 @@ class Send(Protocol):
 
     def __call__(self, events: list[Event], stop: threading.Event) -> list[FailedEvent]: ...
 
+    def close(self) -> None: ...
+
 
 class Writer(Protocol):
     """Takes events and delivers them in the background; counts how they ended."""
@@ -56,7 +58,7 @@ class BatchingWriter:
 
     def __init__(
         self,
-        send: Send,
+        make_send: Callable[[], Send],
         *,
         threads: int,
         batch_events: int,
@@ -65,7 +67,7 @@ class BatchingWriter:
         when_full: WhenFull,
         on_error: OnError | None,
     ) -> None:
-        self._send = send
+        self._make_send = make_send
         self._threads = threads
         self._batch_events = batch_events
         self._linger = linger
@@ -75,8 +77,12 @@ class BatchingWriter:
         self._start_empty()
 
     def _start_empty(self) -> None:
-        """Nothing queued, nothing running: at first, and in a forked child, whose parent sends what was queued."""
+        """Nothing queued, nothing running: at first, and in a forked child, whose parent sends what was queued.
+
+        A child has connections of its own too: bytes of two processes in one would be nobody's request.
+        """
         self._process = os.getpid()
+        self._send = self._make_send()
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)  # there may be a batch to take
         self._room = threading.Condition(self._lock)  # the queue may have room
@@ -168,6 +174,7 @@ class BatchingWriter:
                 self._work.notify_all()
         for sender in self._senders:
             sender.join(1.0)
+        self._send.close()
 
     def _give_up(self) -> None:
         """Report everything that is unanswered as failed; answers that still come are not counted."""

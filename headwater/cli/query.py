@@ -1,0 +1,167 @@
+"""`headwater query`: one question on the command line, its answer as a table, JSON or CSV."""
+
+import csv
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import orjson
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from headwater.client.connection import connect
+from headwater.client.errors import ConnectError
+from headwater.query import QueryError, Result
+from headwater.query.filters import OPERATORS
+from headwater.settings import SettingsError, load_settings
+
+TESTS = [operator for operator in OPERATORS if operator != "or"]  # those of one property
+_FILTER = re.compile(rf"\s*(?P<property>\S.*?)\s+(?P<operator>{'|'.join(TESTS)})\s+(?P<value>.+?)\s*", re.DOTALL)
+
+
+def query(
+    analysis: Annotated[
+        str, typer.Argument(help="count, count_unique, sum, average, minimum, maximum, median, percentile and so on.")
+    ],
+    collection: Annotated[str, typer.Argument(help="The collection to ask about.")],
+    target_property: Annotated[str | None, typer.Option(help="The property that the analysis is of.")] = None,
+    percentile: Annotated[float | None, typer.Option(help="Which percentile, above 0 up to 100.")] = None,
+    timeframe: Annotated[
+        str | None, typer.Option(help='Such as this_7_days, or JSON: {"start": "2026-01-01", "end": "2026-02-01"}.')
+    ] = None,
+    timezone: Annotated[
+        str | None, typer.Option(help="Such as Europe/Berlin, or seconds east of UTC; for timeframe and interval.")
+    ] = None,
+    interval: Annotated[str | None, typer.Option(help="Such as daily or every_6_hours.")] = None,
+    group_by: Annotated[list[str] | None, typer.Option(help="A property to group by; may be repeated.")] = None,
+    order_by: Annotated[
+        list[str] | None, typer.Option(help="A property or result, with :ASC or :DESC; may be repeated.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="How many groups; needs --order-by.")] = None,
+    filters: Annotated[
+        list[str] | None,
+        typer.Option("--filter", help="'P op VALUE', the value as JSON, else a string; may be repeated."),
+    ] = None,
+    latest: Annotated[int | None, typer.Option(help="Of an extraction: only the most recent N events.")] = None,
+    property_names: Annotated[
+        list[str] | None,
+        typer.Option("--property-name", help="Of an extraction: a property to return; may be repeated."),
+    ] = None,
+    output: Annotated[Literal["table", "json", "csv"], typer.Option("--format", help="How to print it.")] = "table",
+    data_dir: Annotated[
+        Path | None, typer.Option(envvar="HEADWATER_DATA_DIR", help="Folder of the local stack's state.")
+    ] = None,
+) -> None:
+    """Ask a collection a question.
+
+    headwater query average flights --target-property arr_delay --group-by carrier --order-by result:DESC --limit 10
+    """
+    try:
+        parameters = {
+            "target_property": target_property,
+            "percentile": percentile,
+            "timeframe": as_timeframe(timeframe),
+            "timezone": timezone,
+            "interval": interval,
+            "group_by": group_by or None,
+            "order_by": [as_order(text) for text in order_by or ()] or None,
+            "limit": limit,
+            "filters": [as_filter(text) for text in filters or ()] or None,
+            "latest": latest,
+            "property_names": property_names or None,
+        }
+        settings = load_settings() if data_dir is None else load_settings(data_dir=data_dir)
+        with connect(settings=settings) as client:
+            result = client.query(analysis, collection, **parameters)
+    except (ConnectError, SettingsError, QueryError) as error:
+        Console(stderr=True).print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
+        raise typer.Exit(1) from None
+    if output == "json":
+        sys.stdout.write(orjson.dumps(result.value).decode() + "\n")
+    elif output == "csv":
+        write_csv(result)
+    else:
+        Console().print(as_table(result.rows()))
+
+
+def as_timeframe(text: str | None) -> Any:
+    """A timeframe's text: an object where it is JSON, else as it is. Raises typer.BadParameter."""
+    if text is None or not text.lstrip().startswith("{"):
+        return text
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise typer.BadParameter(f"--timeframe {text!r} is not JSON: {error}") from None
+
+
+def as_order(text: str) -> dict[str, str]:
+    """`P`, `P:ASC` or `P:DESC` as Keen has it. Only these two follow a colon that divides: names may hold colons."""
+    name, colon, direction = text.rpartition(":")
+    if colon and direction.upper() in ("ASC", "DESC"):
+        return {"property_name": name, "direction": direction.upper()}
+    return {"property_name": text, "direction": "ASC"}
+
+
+def as_filter(text: str) -> dict[str, Any]:
+    """`P op VALUE` as Keen has it: the value as JSON where it is JSON, else as a string. Raises typer.BadParameter."""
+    match = _FILTER.fullmatch(text)
+    if match is None:
+        raise typer.BadParameter(
+            f"--filter {text!r} is not of the form 'P op VALUE', with one of {', '.join(TESTS)} as op."
+        )
+    try:
+        value = orjson.loads(match["value"])
+    except orjson.JSONDecodeError:
+        value = match["value"]
+    return {"property_name": match["property"], "operator": match["operator"], "property_value": value}
+
+
+def as_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """Rows as a table: numbers to the right, an absent value empty, nested properties in columns of dotted names."""
+    flat = [flattened(row) for row in rows]
+    names = list(dict.fromkeys(name for row in flat for name in row))
+    table = Table()
+    for name in names:
+        values = [row.get(name) for row in flat]
+        numeric = all(isinstance(value, int | float | None) and not isinstance(value, bool) for value in values)
+        table.add_column(escape(name), justify="right" if numeric else "left", overflow="fold")
+    for row in flat:
+        table.add_row(*(escape(as_text(row.get(name), grouped=name == "result")) for name in names))
+    return table
+
+
+def as_text(value: Any, *, grouped: bool) -> str:
+    """A value as a cell shows it: numbers to four places, and with thousands `grouped` where they count something."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return (f"{value:,.4f}" if grouped else f"{value:.4f}").rstrip("0").rstrip(".")
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}" if grouped else str(value)
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def write_csv(result: Result) -> None:
+    """The rows on standard output, with a header; values as they are, lists as JSON."""
+    flat = [flattened(row) for row in result.rows()]
+    names = list(dict.fromkeys(name for row in flat for name in row))
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(names)
+    for row in flat:
+        values = (row.get(name) for name in names)
+        writer.writerow(orjson.dumps(value).decode() if isinstance(value, list | bool) else value for value in values)
+
+
+def flattened(row: dict[str, Any], parent: str = "") -> dict[str, Any]:
+    """A nested object's members under dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        if isinstance(value, dict):
+            flat |= flattened(value, f"{parent}{name}.")
+        else:
+            flat[parent + name] = value
+    return flat

@@ -1,0 +1,113 @@
+"""The events in a file, each with the number of its line; and what CSV cells mean."""
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO, Any, NamedTuple, TypeAlias
+
+from headwater.load.source import FormatError, Source
+from headwater.rules import RuleError, check_property_name, parse_json
+
+# What a CSV column must match in every cell to be numbers or booleans. A leading zero or plus makes a code, not a number.
+NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
+BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+LONGEST_CELL = 10_000_000
+
+Read: TypeAlias = Callable[[str], Any]
+
+
+class Row(NamedTuple):
+    """One line: its number in the file, from 1, and its event; or what is wrong with it."""
+
+    line: int
+    properties: Mapping[str, Any] | None
+    problem: str = ""
+
+
+def read_rows(source: Source) -> Iterator[Row]:
+    """Every row of a file, in order; blank lines are none. Raises FormatError, OSError, and EOFError for a cut gzip file.
+
+    CSV has a header and commas; an empty cell is no property. A column is numbers when all its cells are (without leading
+    zeros, so `02134` stays text), booleans when all are true or false, else text: that takes one reading more.
+    """
+    if source.format() == "ndjson":
+        with source.open() as content:
+            yield from _ndjson(content)
+        return
+    with source.open() as content:
+        header, readers = _columns(content)
+    with source.open() as content:
+        yield from _csv(content, header, readers)
+
+
+def _ndjson(content: IO[bytes]) -> Iterator[Row]:
+    for number, line in enumerate(content, 1):
+        text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+        if not text.strip():
+            continue
+        try:
+            properties = parse_json(text)
+        except ValueError as error:
+            yield Row(number, None, f"is not JSON: {error}")
+            continue
+        if isinstance(properties, dict):
+            yield Row(number, properties)
+        else:
+            yield Row(number, None, "is not a JSON object")
+
+
+def _csv(content: IO[bytes], header: list[str], readers: list[Read]) -> Iterator[Row]:
+    for number, cells in _records(content):
+        if len(cells) != len(header):
+            yield Row(number, None, f"has {len(cells)} cells where the header has {len(header)}")
+            continue
+        yield Row(
+            number,
+            {name: read(cell) for name, read, cell in zip(header, readers, cells, strict=True) if cell != ""},
+        )
+
+
+def _columns(content: IO[bytes]) -> tuple[list[str], list[Read]]:
+    """The header of a CSV file and how each of its columns is read. Raises FormatError for a header that names no properties."""
+    records = _records(content)
+    _, header = next(records)
+    for name in header:
+        try:
+            check_property_name(name)
+        except RuleError as error:
+            raise FormatError(f"its header cannot be used: {error.description}") from None
+    if len(set(header)) != len(header):
+        raise FormatError("its header names a column twice")
+    numbers = set(range(len(header)))
+    booleans = set(numbers)
+    for _, cells in records:
+        if len(cells) == len(header):
+            numbers -= {column for column in numbers if cells[column] and not NUMBER.fullmatch(cells[column])}
+            booleans -= {column for column in booleans if cells[column] and cells[column] not in BOOLEANS}
+            if not numbers and not booleans:
+                break
+    readers: list[Read] = [
+        number if column in numbers else BOOLEANS.__getitem__ if column in booleans else str
+        for column in range(len(header))
+    ]
+    return header, readers
+
+
+def _records(content: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
+    """The CSV records with the numbers of their first lines. Bytes that are no UTF-8 are kept, for their row to be refused."""
+    csv.field_size_limit(LONGEST_CELL)
+    reader = csv.reader(io.TextIOWrapper(content, "utf-8-sig", "surrogateescape", newline=""))
+    line = 1
+    try:
+        for cells in reader:
+            if cells:
+                yield line, cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise FormatError(f"line {line} is not CSV: {error}") from None
+
+
+def number(text: str) -> int | float:
+    """A cell that matches NUMBER: an integer where it is written as one."""
+    return float(text) if "." in text or "e" in text or "E" in text else int(text)

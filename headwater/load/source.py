@@ -1,0 +1,56 @@
+"""A file to load: what it is, whatever it is called, and its bytes, plain or unzipped."""
+
+import gzip
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Literal
+
+GZIP = b"\x1f\x8b"
+Format = Literal["ndjson", "csv"]
+
+
+class FormatError(ValueError):
+    """A file is neither NDJSON nor CSV; the message says what to do."""
+
+
+class Source:
+    """A file on disk, plain or gzip. `identity` is the SHA-256 of its bytes: the same for a renamed or moved copy."""
+
+    def __init__(self, path: Path) -> None:
+        """Reads the file once, for its identity. Raises OSError."""
+        self.path = path
+        self.size = path.stat().st_size
+        with path.open("rb") as file:
+            self.identity = hashlib.file_digest(file, "sha256").hexdigest()
+        self._raw: IO[bytes] | None = None
+
+    @property
+    def position(self) -> int:
+        """How many of the file's `size` bytes are read, while it is open."""
+        return self._raw.tell() if self._raw and not self._raw.closed else 0
+
+    @contextmanager
+    def open(self) -> Iterator[IO[bytes]]:
+        """The file's content, unzipped where it is gzip (by its first bytes, not by its name)."""
+        with self.path.open("rb") as raw:
+            self._raw = raw
+            zipped = raw.read(2) == GZIP
+            raw.seek(0)
+            if zipped:
+                with gzip.open(raw) as content:
+                    yield content  # type: ignore[misc]  # GzipFile is a binary stream in all but its declared type
+            else:
+                yield raw
+
+    def format(self) -> Format:
+        """NDJSON where the first character is a brace, else CSV. Raises FormatError for an empty file and for a JSON array."""
+        with self.open() as content:
+            for line in content:
+                first = line.removeprefix(b"\xef\xbb\xbf").strip()[:1]
+                if first == b"[":
+                    raise FormatError("it is a JSON array: write one object per line (NDJSON), without the brackets")
+                if first:
+                    return "ndjson" if first == b"{" else "csv"
+        raise FormatError("it is empty")
