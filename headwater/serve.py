@@ -1,7 +1,9 @@
 """Serving the HTTP services with granian: the collector, the API, or both on one port."""
 
 import asyncio
+import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Literal
@@ -86,14 +88,23 @@ async def _serve(services: "HttpServices", settings: Settings) -> None:
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, stop)
+        _check_free(settings.host, settings.port)
         log.info("serving", host=settings.host, port=settings.port)
-        try:
-            await server.serve()
-        except OSError as error:
-            raise ServeError(f"cannot listen on {settings.host}:{settings.port}: {error}") from error
+        await server.serve()
         if not stopped.is_set():
             raise ServeError("the HTTP server ended by itself")
     log.info("stopped")
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raises ServeError where the address is taken: granian would share the port (SO_REUSEPORT) and get half the requests."""
+    try:
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            pass
+    except OSError as error:
+        raise ServeError(
+            f"Cannot listen on {host}:{port} (HEADWATER_HOST, HEADWATER_PORT): {os.strerror(error.errno or 0)}."
+        ) from error
 
 
 class HttpServices:
