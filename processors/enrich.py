@@ -10,7 +10,7 @@ import orjson
 from headwater.rules import RuleError, check_property_name
 from headwater.settings import Settings
 from processors.addons import ADDONS, AddonError
-from processors.addons.addon import CACHED_LENGTH_MAX, Found, LookUp
+from processors.addons.addon import Found, LookUp
 
 PLACEHOLDER = "${keen."
 """What the JSON text of every event with a placeholder holds: where it does not, no value needs to be looked at."""
@@ -51,38 +51,6 @@ class Enricher:
         self._look_up: dict[str, LookUp] = {name: addon.load(settings) for name, addon in ADDONS.items()}
         self._depth_max = settings.event_max_depth
         self._kept_plan: Callable[[str], Plan] = lru_cache(PLANS)(self._plan)
-
-    def enriched(
-        self,
-        text: str,
-        addons: str | None,
-        *,
-        ip: str | None = None,
-        user_agent: str | None = None,
-        timestamp: int | None = None,
-        received_at: int | None = None,
-        event_id: str | None = None,
-    ) -> Properties:
-        """The properties of a checked event's JSON text, enriched: as `enrich` does it, and faster.
-
-        Placeholders are replaced in the text, so names must have been checked before: none that may pass holds one.
-        """
-        walk = PLACEHOLDER in text
-        if walk and ip is not None and user_agent is not None:
-            text = _replaced(text, _inside_json(ip), _inside_json(user_agent))
-            walk = False
-        properties: Properties = orjson.loads(text)
-        self.enrich(
-            properties,
-            addons,
-            ip=ip,
-            user_agent=user_agent,
-            timestamp=timestamp,
-            received_at=received_at,
-            event_id=event_id,
-            placeholders=walk,
-        )
-        return properties
 
     def enrich(
         self,
@@ -202,16 +170,6 @@ def _filled(text: str, ip: str | None, user_agent: str | None) -> str | None:
 def _replaced(text: str, ip: str, user_agent: str) -> str:
     """The address first: the agent is the sender's text, in which nothing is replaced."""
     return text.replace(IP_PLACEHOLDER, ip).replace(USER_AGENT_PLACEHOLDER, user_agent)
-
-
-def _inside_json(text: str) -> str:
-    """The text as it stands between the quotes of a JSON string."""
-    return _kept_inside_json(text) if len(text) <= CACHED_LENGTH_MAX else orjson.dumps(text)[1:-1].decode()
-
-
-@lru_cache(4_096)
-def _kept_inside_json(text: str) -> str:
-    return orjson.dumps(text)[1:-1].decode()
 
 
 def _value(properties: Properties, path: Path) -> object:
