@@ -18,6 +18,7 @@ from headwater.local.clickhouse.server import Server
 
 PASSWORD_VARIABLE = "HEADWATER_ENGINE_PASSWORD"  # noqa: S105 - the variable's name, no password
 USER = "default"
+_PATIENCE = 5.0  # seconds that running statements get to end, before they are cancelled
 log = structlog.get_logger("headwater.clickhouse")
 
 
@@ -35,6 +36,9 @@ def main() -> int:
         "--memory", type=int, default=2048, help="MiB that all statements together may use (default: 2048)"
     )
     parser.add_argument("--query-memory", type=int, default=1024, help="MiB that one statement may use (default: 1024)")
+    parser.add_argument(
+        "--query-seconds", type=int, default=600, help="seconds that one statement may run (default: 600)"
+    )
     arguments = parser.parse_args()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     password = os.environ.pop(PASSWORD_VARIABLE, "")
@@ -51,8 +55,10 @@ def serve(arguments: argparse.Namespace, password: str) -> int:
     limits = Limits(
         server_memory=arguments.memory << 20,
         query_memory=arguments.query_memory << 20,
+        query_seconds=arguments.query_seconds,
         query_threads=min(os.cpu_count() or 2, 4),
     )
+    log.info("embedded engine (chDB), not a production server: starting", path=str(path))
     try:
         lock = folder.lock(path)
         folder.check_version(path, version("chdb-core"))
@@ -70,7 +76,7 @@ def serve(arguments: argparse.Namespace, password: str) -> int:
         log.error(
             "embedded engine (chDB) cannot listen", host=arguments.host, port=arguments.port, reason=error.strerror
         )
-        executor.close()
+        executor.close(_PATIENCE)
         engine.close()
         return 2
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
@@ -84,7 +90,7 @@ def serve(arguments: argparse.Namespace, password: str) -> int:
     log.info("embedded engine (chDB): stopping")
     server.shutdown()
     server.server_close()
-    executor.close()
+    executor.close(_PATIENCE)
     engine.close()
     lock.close()
     log.info("embedded engine (chDB): stopped")

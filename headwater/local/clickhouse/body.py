@@ -1,6 +1,6 @@
 """A request's body as a stream: chunked or of known length, decoded, read in bounded pieces."""
 
-from typing import BinaryIO
+from io import BufferedIOBase
 
 from headwater.local.clickhouse import compression, errors
 
@@ -10,7 +10,7 @@ PIECE = 1 << 18
 class Body:
     """Reads a body from a connection. Never holds more than a few pieces in memory."""
 
-    def __init__(self, source: BinaryIO, length: int | None, encoding: str) -> None:
+    def __init__(self, source: BufferedIOBase, length: int | None, encoding: str) -> None:
         """`length` is the Content-Length; None for a chunked body."""
         self._source = source
         self._left = length
@@ -87,4 +87,4 @@ class Body:
 
 
 def _damaged(what: str) -> errors.EngineError:
-    return errors.refused(errors.CANNOT_DECOMPRESS, "CANNOT_DECOMPRESS", f"Cannot decompress the body: {what}")
+    return errors.refused(errors.CANNOT_DECOMPRESS, f"Cannot decompress the body: {what}")

@@ -30,17 +30,16 @@ class Encoder(Protocol):
 
 
 class _ZlibDecoder:
+    """gzip or zlib, told apart by the header; gzip may have several members in a row."""
+
     def __init__(self) -> None:
-        self._inner = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip or zlib, told apart by the header
+        self._inner = zlib.decompressobj(zlib.MAX_WBITS | 32)
 
     def feed(self, chunk: bytes, limit: int) -> bytes:
-        out = self._inner.decompress(self._inner.unconsumed_tail + chunk, limit)
-        if self._inner.eof and self._inner.unused_data:
-            # gzip allows several members in a row.
-            rest = self._inner.unused_data
+        chunk = self._inner.unconsumed_tail + self._inner.unused_data + chunk
+        if self._inner.eof and chunk:
             self._inner = zlib.decompressobj(zlib.MAX_WBITS | 32)
-            return out + self.feed(rest, limit)
-        return out
+        return self._inner.decompress(chunk, limit) if chunk else b""
 
     def finished(self) -> bool:
         return self._inner.eof
@@ -146,7 +145,6 @@ def decoder(encoding: str) -> Decoder:
             return _ZstdDecoder()
     raise errors.refused(
         errors.UNKNOWN_COMPRESSION_METHOD,
-        "UNKNOWN_COMPRESSION_METHOD",
         f"Content-Encoding {encoding!r} is not known: use lz4, zstd, gzip or deflate",
     )
 

@@ -2,70 +2,46 @@
 
 import re
 
-SYNTAX_ERROR = 62
-UNKNOWN_TYPE_OF_QUERY = 78
 BAD_ARGUMENTS = 36
 NOT_IMPLEMENTED = 48
-CANNOT_DECOMPRESS = 271
-NOT_ENOUGH_SPACE = 243
+SYNTAX_ERROR = 62
+UNKNOWN_TYPE_OF_QUERY = 78
+UNKNOWN_COMPRESSION_METHOD = 89
+UNKNOWN_SETTING = 115
+INCORRECT_DATA = 117
+READONLY = 164
 TOO_MANY_SIMULTANEOUS_QUERIES = 202
-QUERY_IS_TOO_LARGE = 307
-INTO_OUTFILE_NOT_ALLOWED = 348
+QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING = 216
+QUERY_IS_TOO_LARGE = 229
+ABORTED = 236
+NOT_ENOUGH_SPACE = 243
+CANNOT_DECOMPRESS = 271
+INTO_OUTFILE_NOT_ALLOWED = 358
 SESSION_NOT_FOUND = 372
 SESSION_IS_LOCKED = 373
 INVALID_SESSION_TIMEOUT = 374
-UNKNOWN_COMPRESSION_METHOD = 89
 AUTHENTICATION_FAILED = 516
 UNKNOWN_EXCEPTION = 1002
-INCORRECT_DATA = 117
 
-_STATUS = {
-    status: codes
-    for status, codes in {
-        # As in ClickHouse's HTTP interface (exceptionCodeToHTTPStatus.cpp, 26.x).
-        400: (
-            6,
-            25,
-            26,
-            27,
-            36,
-            38,
-            41,
-            43,
-            44,
-            53,
-            62,
-            69,
-            71,
-            72,
-            117,
-            167,
-            168,
-            223,
-            225,
-            376,
-            427,
-            441,
-            10,
-            15,
-            675,
-            676,
-            677,
-        ),
-        403: (192, 193, 497, 516, 512),
-        401: (194,),
-        404: (46, 47, 50, 56, 60, 63, 73, 81, 115, 78, 82, 105, 511),
-        408: (159,),
-        411: (381,),
-        413: (307,),
-        415: (733,),
-        501: (48,),
-        503: (76, 209, 439),
-    }.items()
+_NAMES = {code: name for name, code in list(globals().items()) if name.isupper() and isinstance(code, int)}
+
+# As ClickHouse's HTTP interface answers them (src/Server/HTTP/exceptionCodeToHTTPStatus.cpp); every other code is a 500.
+_CODES_OF_STATUS: dict[int, tuple[int, ...]] = {
+    400: (6, 8, 15, 25, 26, 27, 36, 37, 38, 41, 44, 53, 62, 72, 117, 123, 167, 168, 223, 321, 376, 427, 441, 675, 676),
+    401: (194,),
+    403: (192, 193, 497, 512, 516),
+    404: (46, 47, 50, 56, 60, 63, 73, 78, 81, 115, 152, 336, 511),
+    408: (159,),
+    411: (381,),
+    413: (229,),
+    415: (779,),
+    501: (48,),
+    503: (76, 209, 439),
 }
-_STATUS_OF = {code: status for status, codes in _STATUS.items() for code in codes}
-_CODE = re.compile(r"^Code: (\d+)\. ")
-_REPEATED = re.compile(r"^(Code: \d+\. DB::Exception: )(?:Code: \d+\. DB::Exception: )+")
+_STATUS = {code: status for status, codes in _CODES_OF_STATUS.items() for code in codes}
+_CODE = re.compile(r"Code: (\d+)\. ")
+_NESTED = re.compile(r"(Code: \d+\. DB::Exception: )(?:Code: \d+\. DB::Exception: )+")
+_SPOOLED_FILE = re.compile(r": \(in file/uri [^)]*\)")
 
 
 class EngineError(Exception):
@@ -79,18 +55,18 @@ class EngineError(Exception):
     @property
     def status(self) -> int:
         """The HTTP status that ClickHouse answers this code with."""
-        return _STATUS_OF.get(self.code, 500)
+        return _STATUS.get(self.code, 500)
 
 
-def refused(code: int, name: str, what: str) -> EngineError:
-    """An error of this server itself, written like ClickHouse's: `Code: 62. DB::Exception: <what>. (SYNTAX_ERROR)`."""
-    return EngineError(code, f"Code: {code}. DB::Exception: {what}. ({name})")
+def refused(code: int, what: str) -> EngineError:
+    """An error of this server itself, in ClickHouse's form: `Code: 62. DB::Exception: <what>. (SYNTAX_ERROR)`."""
+    return EngineError(code, f"Code: {code}. DB::Exception: {what}. ({_NAMES[code]})")
 
 
 def from_engine(error: Exception) -> EngineError:
-    """What chDB raised, as an error with its code."""
-    text = _REPEATED.sub(r"\1", str(error).strip())
+    """What chDB raised, with its code, without repeated prefixes and without the path of our spool file."""
+    text = _SPOOLED_FILE.sub("", _NESTED.sub(r"\1", str(error).strip()))
     found = _CODE.match(text)
     if found is None:
-        return EngineError(UNKNOWN_EXCEPTION, f"Code: {UNKNOWN_EXCEPTION}. DB::Exception: {text}. (UNKNOWN_EXCEPTION)")
+        return refused(UNKNOWN_EXCEPTION, text)
     return EngineError(int(found.group(1)), text)

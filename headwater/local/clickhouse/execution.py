@@ -1,8 +1,10 @@
-"""Running one request's statement: where its data comes from, where its result goes, who may cancel it."""
+"""Running one request's statement: where its data comes from, where its result goes, and who may cancel it."""
 
+import contextlib
 import shutil
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -12,27 +14,34 @@ from pathlib import Path
 
 from headwater.local.clickhouse import errors
 from headwater.local.clickhouse.body import Body
-from headwater.local.clickhouse.engine import Engine, Handle, Limits, Outcome
+from headwater.local.clickhouse.engine import Engine, Handle, Limits, Outcome, running_with
+from headwater.local.clickhouse.forms import ExternalTable
 from headwater.local.clickhouse.pipe import ResultPipe
 from headwater.local.clickhouse.request import Request
 from headwater.local.clickhouse.sessions import Sessions
 from headwater.local.clickhouse.statement import Kind, Statement, recognise
+from headwater.local.clickhouse.tokens import TokenKind, literal, quoted_name, tokens
 
 STATEMENT_LIMIT = 1 << 20
 """Bytes of a statement's text, an insert's data not counted."""
 
+_GET_MAY = ("SET", "USE")
 
-@dataclass
+
+@dataclass(frozen=True)
 class Running:
-    """A statement that runs: read the result until b"", then ask for the outcome."""
+    """A statement that runs. `read` gives the result piece by piece, b"" at its end; then `outcome` does not block.
+
+    `read` raises ClientGoneError when the client closes its connection; `outcome` raises EngineError where it failed.
+    """
 
     statement: Statement
     read: Callable[[], bytes]
-    outcome: Callable[[], Outcome]  # raises EngineError
+    outcome: Callable[[], Outcome]
 
 
 class Executor:
-    """Runs statements on the engine, at most `limits.concurrent_queries` at once."""
+    """Runs statements on the engine, at most `limits.concurrent_queries` at once. Safe for use by several threads."""
 
     def __init__(self, engine: Engine, spool: Path, limits: Limits) -> None:
         """`spool` is a folder for bodies and pipes; what is left in it from an earlier run is removed."""
@@ -42,94 +51,155 @@ class Executor:
         spool.mkdir(parents=True, mode=0o700)
         self._sessions = Sessions(engine)
         self._limits = limits
-        self._slots = threading.BoundedSemaphore(limits.concurrent_queries)
+        self._lock = threading.Condition()
+        self._running: dict[str, str] = {}  # the client's query id -> the marker in the statement's text
+        self._closing = False
         self._pool = ThreadPoolExecutor(limits.concurrent_queries, thread_name_prefix="statement")
 
     @contextmanager
-    def run(self, request: Request, body: Body, client: socket.socket) -> Iterator[Running]:
+    def run(
+        self, request: Request, body: Body, tables: list[ExternalTable], client: socket.socket
+    ) -> Iterator[Running]:
         """Start the request's statement and hand out its result as it comes; what it used is cleaned up at the end.
 
-        Leaving before the end of the result cancels a query. Raises EngineError for what can be refused before the start.
+        Leaving before the end of the result cancels a query, while an insert or a command goes on to its end first.
+        Raises EngineError for what is refused before the start.
         """
-        if not self._slots.acquire(blocking=False):
-            raise errors.refused(
-                errors.TOO_MANY_SIMULTANEOUS_QUERIES,
-                "TOO_MANY_SIMULTANEOUS_QUERIES",
-                f"Too many simultaneous queries. Maximum: {self._limits.concurrent_queries}",
-            )
         marker = uuid.uuid4().hex
         data = self._spool / f"{marker}.in"
+        self._enter(request.query_id, marker)
         try:
             statement = self._receive(request, body, data)
-            with self._handle(request) as handle:
+            if request.read_only and statement.kind is not Kind.QUERY and statement.verb not in _GET_MAY:
+                raise errors.refused(
+                    errors.READONLY,
+                    "Cannot execute query in readonly mode. For queries over HTTP, method GET implies readonly. "
+                    "You should use method POST for modifying queries",
+                )
+            with self._handle(request, statement) as handle, self._tables(handle, tables, marker):
                 pipe = ResultPipe(self._spool / f"{marker}.out")
+                future = self._pool.submit(self._execute, handle, statement, request, marker, pipe)
                 try:
-                    future = self._pool.submit(self._execute, handle, statement, request, data, pipe)
-                    try:
-                        yield self._running(statement, pipe, future, client)
-                    finally:
-                        if statement.kind is Kind.QUERY and not future.done():
-                            self._cancel(marker, pipe, future)
-                        else:
-                            future.exception()
+                    yield Running(statement, lambda: pipe.read(client), future.result)
                 finally:
+                    if statement.kind is Kind.QUERY:
+                        self._cancel(marker, pipe, future)
+                    wait([future])
                     pipe.close()
         finally:
             data.unlink(missing_ok=True)
-            self._slots.release()
+            self._leave(request.query_id)
 
-    def close(self) -> None:
-        """Wait for what runs and close the sessions."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+    def close(self, patience: float) -> None:
+        """Take no more statements, wait `patience` seconds for what runs, cancel the rest, and close the sessions."""
+        until = time.monotonic() + patience
+        with self._lock:
+            self._closing = True
+            self._lock.wait_for(lambda: not self._running, timeout=patience)
+        while self._running:
+            for marker in list(self._running.values()):
+                self._engine.kill(marker)
+            with self._lock:
+                self._lock.wait_for(lambda: not self._running, timeout=0.2)
+            if time.monotonic() > until + patience:
+                break  # what cannot be cancelled ends with the process, as on a kill: the engine recovers from that
+        self._pool.shutdown(wait=not self._running)
         self._sessions.close()
 
-    def _handle(self, request: Request) -> AbstractContextManager[Handle]:
-        settings = dict(request.settings)
-        if request.read_only:
-            settings.setdefault("readonly", "2")
+    def _enter(self, query_id: str, marker: str) -> None:
+        with self._lock:
+            if self._closing:
+                raise errors.refused(errors.ABORTED, "The embedded engine is shutting down")
+            if query_id in self._running:
+                raise errors.refused(
+                    errors.QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING, f"Query with id = {query_id} is already running"
+                )
+            if len(self._running) >= self._limits.concurrent_queries:
+                raise errors.refused(
+                    errors.TOO_MANY_SIMULTANEOUS_QUERIES,
+                    f"Too many simultaneous queries. Maximum: {self._limits.concurrent_queries}",
+                )
+            self._running[query_id] = marker
+
+    def _leave(self, query_id: str) -> None:
+        with self._lock:
+            del self._running[query_id]
+            self._lock.notify_all()
+
+    def _handle(self, request: Request, statement: Statement) -> AbstractContextManager[Handle]:
         if request.session_id:
-            return self._sessions.handle(
-                request.session_id, request.session_timeout, request.session_check, request.database, settings
+            return self._sessions.borrow(
+                request.session_id,
+                request.session_timeout,
+                request.session_check,
+                request.database,
+                request.settings,
+                statement,
             )
-        return self._own_handle(request.database, settings)
+        # A SET, a USE or a temporary table would stay in the handle.
+        return self._engine.borrow(request.database, request.settings, keep=statement.kind is not Kind.COMMAND)
 
     @contextmanager
-    def _own_handle(self, database: str, settings: dict[str, str]) -> Iterator[Handle]:
-        handle = self._engine.handle(database, settings)
+    def _tables(self, handle: Handle, tables: list[ExternalTable], marker: str) -> Iterator[None]:
+        """The tables that come with the request, for as long as it runs."""
+        path = self._spool / f"{marker}.table"
+        made: list[bytes] = []
         try:
-            yield handle
+            for table in tables:
+                name = quoted_name(table.name).encode()
+                path.write_bytes(table.data)
+                handle.run(b"CREATE TEMPORARY TABLE " + name + b" (" + table.structure.encode() + b")")
+                made.append(name)
+                insert = recognise(b"INSERT INTO " + name + b" FORMAT " + table.format.encode())
+                handle.run(insert.from_file(str(path)))
+            yield
         finally:
-            handle.close()
+            path.unlink(missing_ok=True)
+            for name in made:
+                handle.run(b"DROP TEMPORARY TABLE " + name)
 
-    def _execute(self, handle: Handle, statement: Statement, request: Request, data: Path, pipe: ResultPipe) -> Outcome:
+    def _execute(
+        self, handle: Handle, statement: Statement, request: Request, marker: str, pipe: ResultPipe
+    ) -> Outcome:
+        """Run the statement; every text that the engine gets holds the marker, by which it can be cancelled."""
         try:
-            if statement.kind is Kind.QUERY:
-                return handle.run(statement.into_file(str(pipe.path), request.default_format), params=request.params)
-            if statement.kind is Kind.INSERT:
-                return handle.run(statement.from_file(str(data)), params=request.params)
-            return handle.run(statement.text.decode("utf-8", "replace"), request.default_format, request.params)
+            match statement.kind:
+                case Kind.QUERY:
+                    sql = statement.into_file(str(pipe.path), request.default_format)
+                case Kind.INSERT:
+                    sql = statement.from_file(str(self._spool / f"{marker}.in"))
+                case Kind.COMMAND:
+                    sql = self._with_engine_ids(statement) + f"\n/* {marker} */".encode()
+            return handle.run(sql, request.default_format, request.params)
         finally:
             pipe.statement_over()
 
-    def _running(
-        self, statement: Statement, pipe: ResultPipe, future: "Future[Outcome]", client: socket.socket
-    ) -> Running:
-        def read() -> bytes:
-            return pipe.read(client)
-
-        return Running(statement, read, future.result)
+    def _with_engine_ids(self, statement: Statement) -> bytes:
+        """A KILL with the engine's query ids in the place of clients' ids, which the engine does not know."""
+        if statement.verb != "KILL":
+            return statement.text
+        with self._lock:
+            markers = {literal(query_id).encode(): marker for query_id, marker in self._running.items()}
+        pieces, position = [], 0
+        for token in tokens(statement.text):
+            if token.kind is TokenKind.STRING and (marker := markers.get(token.text)):
+                engine_id = f"(SELECT any(query_id) FROM system.processes WHERE {running_with(marker)})"  # noqa: S608 - our own marker
+                pieces += [statement.text[position : token.start], engine_id.encode()]
+                position = token.end
+        return b"".join([*pieces, statement.text[position:]])
 
     def _cancel(self, marker: str, pipe: ResultPipe, future: "Future[Outcome]") -> None:
-        """Kill the query and wait for its end; killed first, then cut off, so that it ends as cancelled and not as done."""
-        while not future.done():
-            self._engine.kill(marker)  # finds nothing when the statement has not reached the engine yet: so again
+        """Kill the query if it still runs. Killed first, then cut off, so that it ends as cancelled and not as done."""
+        while not future.done() and not wait([future], timeout=0.002).done:
+            with contextlib.suppress(errors.EngineError):
+                self._engine.kill(marker)  # finds nothing where the statement has not reached the engine yet: so again
             pipe.close()
             wait([future], timeout=0.2)
 
     def _receive(self, request: Request, body: Body, data: Path) -> Statement:
         """Recognise the statement, from the URL and the body's beginning, and spool an insert's data to the file."""
-        head = request.query.encode()
-        if head:
+        head = request.query.encode("utf-8", "surrogateescape")
+        if head.strip():
             if (statement := recognise(head)).kind is Kind.INSERT:
                 _spool(data, head[statement.data_start :], body)
                 return statement
@@ -140,9 +210,7 @@ class Executor:
         if statement.kind is Kind.INSERT:
             _spool(data, head[statement.data_start :], body)
         elif len(head) > STATEMENT_LIMIT:
-            raise errors.refused(
-                errors.QUERY_IS_TOO_LARGE, "QUERY_IS_TOO_LARGE", f"The query is longer than {STATEMENT_LIMIT} bytes"
-            )
+            raise errors.refused(errors.QUERY_IS_TOO_LARGE, f"The query is longer than {STATEMENT_LIMIT} bytes")
         return statement
 
 
@@ -153,9 +221,9 @@ def _spool(path: Path, beginning: bytes, body: Body) -> None:
             file.write(beginning)
             while piece := body.read():
                 file.write(piece)
+    except ConnectionError:
+        raise
     except OSError as error:
-        if isinstance(error, ConnectionError):
-            raise
         raise errors.refused(
-            errors.NOT_ENOUGH_SPACE, "NOT_ENOUGH_SPACE", f"Cannot spool the data of the insert: {error.strerror}"
+            errors.NOT_ENOUGH_SPACE, f"Cannot spool the data of the insert: {error.strerror}"
         ) from None

@@ -5,7 +5,6 @@ import json
 import secrets
 import tempfile
 import time
-import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,6 +17,7 @@ from headwater.local.clickhouse.engine import Engine, Outcome
 from headwater.local.clickhouse.errors import EngineError
 from headwater.local.clickhouse.execution import Executor, Running
 from headwater.local.clickhouse.formats import content_type
+from headwater.local.clickhouse.forms import ExternalTable, is_form, read_form
 from headwater.local.clickhouse.pipe import ClientGoneError
 from headwater.local.clickhouse.request import Request, parse
 from headwater.local.clickhouse.statement import Kind
@@ -94,69 +94,73 @@ class _Handler(BaseHTTPRequestHandler):
     def _statement(self) -> None:
         body = None
         try:
-            length = None if "chunked" in self.headers.get("Transfer-Encoding", "").lower() else self._content_length()
-            body = Body(self.rfile, length, self.headers.get("Content-Encoding", ""))
+            body = Body(self.rfile, self._body_length(), self.headers.get("Content-Encoding", ""))
             request = parse(self.command, self.path, self.headers)
-            self._query_id = request.query_id or str(uuid.uuid4())
+            self._query_id = request.query_id
             if not self.server.knows(request.user, request.password):
                 raise errors.refused(
                     errors.AUTHENTICATION_FAILED,
-                    "AUTHENTICATION_FAILED",
                     f"{request.user}: Authentication failed: password is incorrect, or there is no user with such name",
                 )
-            with self.server.executor.run(request, body, self.connection) as running:
+            tables: list[ExternalTable] = []
+            if is_form(kind := self.headers.get("Content-Type", "")):
+                request, tables = read_form(request, body, kind)
+            with self.server.executor.run(request, body, tables, self.connection) as running:
                 self._answer(request, running)
         except EngineError as error:
+            # The rest of the body is read first: closing on a client that still sends would lose the answer.
             if body is None or not body.drain(_DRAIN):
                 self.close_connection = True
             self._send_error(error)
 
-    def _content_length(self) -> int:
+    def _body_length(self) -> int | None:
+        """The Content-Length; None for a chunked body."""
+        if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
+            return None
         text = self.headers.get("Content-Length", "0")
         if not text.isdigit():
-            raise errors.refused(errors.BAD_ARGUMENTS, "BAD_ARGUMENTS", f"Content-Length {text!r} is not a number")
+            raise errors.refused(errors.BAD_ARGUMENTS, f"Content-Length {text!r} is not a number")
         return int(text)
 
     def _answer(self, request: Request, running: Running) -> None:
-        """Answer with the whole result where it is short or the client wants to wait, else as it comes."""
+        """Answer with the whole result where it is short or the client waits for the end, else as it comes."""
         encoding = compression.negotiate(request.accept_encoding)
-        with tempfile.SpooledTemporaryFile(HELD_BACK, dir=self.server.spool) as held:
+        with tempfile.SpooledTemporaryFile(max_size=HELD_BACK, dir=str(self.server.spool)) as held:
             while piece := running.read():
                 held.write(piece)
                 if held.tell() >= HELD_BACK and not request.wait_end_of_query:
-                    break
-            if piece:
-                held.seek(0)
-                self._stream(request, running, held.read(), encoding)
-                return
+                    held.seek(0)
+                    self._stream(request, running, held.read(), encoding)
+                    return
             outcome = running.outcome()
             held.write(outcome.data)
             size = held.tell()
             held.seek(0)
             if size <= HELD_BACK:
-                encoder = compression.encoder(encoding)
-                content = held.read()
-                self._head(200, request, running, encoding, outcome)
-                content = encoder.feed(content) + encoder.finish() if content or encoding else b""
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(content)
-            else:
-                self._head(200, request, running, encoding, outcome)
-                encoder = compression.encoder(encoding)
-                self.send_header("Transfer-Encoding", "chunked")
-                self.end_headers()
-                while piece := held.read(HELD_BACK):
-                    self._chunk(encoder.feed(piece))
-                self._chunk(encoder.finish())
-                self.wfile.write(b"0\r\n\r\n")
+                self._send_whole(request, running, held.read(), encoding, outcome)
+                return
+            self._head(request, running, encoding, outcome)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            encoder = compression.encoder(encoding)
+            while piece := held.read(HELD_BACK):
+                self._chunk(encoder.feed(piece))
+            self._last_chunk(encoder.finish())
+
+    def _send_whole(self, request: Request, running: Running, content: bytes, encoding: str, outcome: Outcome) -> None:
+        encoder = compression.encoder(encoding)
+        content = encoder.feed(content) + encoder.finish()
+        self._head(request, running, encoding, outcome)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
         self.wfile.flush()
 
     def _stream(self, request: Request, running: Running, first: bytes, encoding: str) -> None:
         """Send chunks as they come. An error now can only go into the body, marked by the tag that the head announced."""
         tag = secrets.token_hex(8)
-        self._head(200, request, running, encoding, None)
+        self._head(request, running, encoding, None)
         self.send_header("X-ClickHouse-Exception-Tag", tag)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
@@ -172,25 +176,26 @@ class _Handler(BaseHTTPRequestHandler):
             block = f"\r\n__exception__\r\n{tag}\r\n{text}\n{len(text.encode()) + 1} {tag}\r\n__exception__\r\n"
             self._chunk(encoder.feed(block.encode()) + encoder.finish())
             self.wfile.flush()
-            self.close_connection = True  # without the last chunk: the answer is not whole
+            self.close_connection = True  # and no last chunk: the client sees that the answer is not whole
             return
-        self._chunk(encoder.finish())
-        self.wfile.write(b"0\r\n\r\n")
-        self.wfile.flush()
+        self._last_chunk(encoder.finish())
 
     def _chunk(self, data: bytes) -> None:
         if data:
             self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
 
-    def _head(self, status: int, request: Request, running: Running, encoding: str, outcome: Outcome | None) -> None:
-        statement = running.statement
-        fmt = statement.format or request.default_format
-        if statement.kind is Kind.INSERT:
-            fmt = request.default_format
-        self.send_response(status)
+    def _last_chunk(self, data: bytes) -> None:
+        self._chunk(data)
+        self.wfile.write(b"0\r\n\r\n")
+        self.wfile.flush()
+
+    def _head(self, request: Request, running: Running, encoding: str, outcome: Outcome | None) -> None:
+        """The head of a success; the summary is there where the counts are known before the body."""
+        fmt = (running.statement.kind is Kind.QUERY and running.statement.format) or request.default_format
+        self.send_response(200)
         self.send_header("Content-Type", content_type(fmt))
         self.send_header("X-ClickHouse-Server-Display-Name", DISPLAY_NAME)
-        self.send_header("X-ClickHouse-Query-Id", self._query_id)
+        self.send_header("X-ClickHouse-Query-Id", request.query_id)
         self.send_header("X-ClickHouse-Format", fmt)
         self.send_header(
             "X-ClickHouse-Timezone", request.settings.get("session_timezone") or self.server.engine.timezone

@@ -4,20 +4,59 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import pairwise
 
 from headwater.local.clickhouse import errors
 from headwater.local.clickhouse.engine import Engine, Handle
-from headwater.local.clickhouse.errors import EngineError
+from headwater.local.clickhouse.statement import Statement
+from headwater.local.clickhouse.tokens import TokenKind, literal, tokens
 
 
 @dataclass
 class _Session:
+    """A session's handle, and what is the session's own: a request's database and settings hold for that request only."""
+
     handle: Handle
-    timeout: float
-    used_at: float
+    own: dict[str, str]  # settings
+    database: str = "default"
+    timeout: float = 0.0  # seconds
+    used_at: float = 0.0  # monotonic
     busy: bool = True
-    of_url: dict[str, str] = field(default_factory=dict)  # what the last request's URL set, on top of the session's own
+    # What the handle has at present, from the last request's URL.
+    applied: Mapping[str, str] | None = None
+    current: str = "default"
+
+    def prepare(self, database: str, settings: Mapping[str, str]) -> None:
+        """Give the handle this request's database and settings, and the session's own where the request has none."""
+        if settings != self.applied:
+            known = dict.fromkeys([*(self.applied or {}), *settings])
+            missing = [name for name in known if name not in settings and name not in self.own]
+            self.handle.set({name: settings.get(name, self.own.get(name, "")) for name in known if name not in missing})
+            if missing:
+                self.handle.run(("SET " + ", ".join(f"{name} = DEFAULT" for name in missing)).encode())
+            self.applied = dict(settings)
+        if (wanted := database or self.database) != self.current:
+            self.handle.use(wanted)
+            self.current = wanted
+
+    def adopt(self, statement: Statement) -> None:
+        """Make what a SET or USE changed the session's own."""
+        if statement.verb == "USE":
+            self.database = self.current = self.handle.run(b"SELECT currentDatabase() FORMAT TSVRaw").data.decode()[:-1]
+        elif statement.verb == "SET":
+            names = {
+                name.text.decode().strip('`"')
+                for name, after in pairwise(tokens(statement.text))
+                if name.depth == 0 and after.is_symbol(b"=") and name.kind in (TokenKind.WORD, TokenKind.QUOTED_NAME)
+            }
+            query = "SELECT name, value FROM system.settings WHERE has({names:Array(String)}, name) FORMAT TSVRaw"
+            known = "[" + ",".join(map(literal, sorted(names))) + "]"
+            answer = self.handle.run(query.encode(), params={"names": known})
+            for line in answer.data.decode().splitlines():
+                name, _, value = line.partition("\t")
+                self.own[name] = value
+            self.applied = {name: value for name, value in (self.applied or {}).items() if name not in names}
 
 
 class Sessions:
@@ -29,24 +68,25 @@ class Sessions:
         self._lock = threading.Lock()
 
     @contextmanager
-    def handle(
-        self, session_id: str, timeout: float, must_exist: bool, database: str, settings: Mapping[str, str]
+    def borrow(
+        self,
+        session_id: str,
+        timeout: float,
+        must_exist: bool,
+        database: str,
+        settings: Mapping[str, str],
+        statement: Statement,
     ) -> Iterator[Handle]:
-        """The session's handle, for one statement, with the request's settings on top of the session's own.
+        """The session's handle, for one statement, with the request's database and settings over the session's own.
 
         Raises EngineError: 372 where `must_exist` and there is no such session, 373 while another request uses it.
         """
-        session = self._take(session_id, timeout, must_exist)
+        session = self._take(session_id, must_exist)
         try:
-            gone = [name for name in session.of_url if name not in settings]
-            session.handle.reset(gone)
-            fresh = {name: value for name, value in settings.items() if session.of_url.get(name) != value}
-            session.of_url = {name: value for name, value in session.of_url.items() if name in settings}
-            if database:
-                session.handle.use(database)
-            session.handle.set(fresh)
-            session.of_url = dict(settings)
+            session.timeout = timeout
+            session.prepare(database, settings)
             yield session.handle
+            session.adopt(statement)
         finally:
             with self._lock:
                 session.used_at = time.monotonic()
@@ -56,11 +96,8 @@ class Sessions:
         """Close the sessions that nobody used for as long as they asked for."""
         now = time.monotonic()
         with self._lock:
-            over = [
-                name
-                for name, session in self._sessions.items()
-                if not session.busy and now - session.used_at > session.timeout
-            ]
+            idle = [name for name, session in self._sessions.items() if not session.busy]
+            over = [name for name in idle if now - self._sessions[name].used_at > self._sessions[name].timeout]
             closing = [self._sessions.pop(name) for name in over]
         for session in closing:
             session.handle.close()
@@ -73,27 +110,17 @@ class Sessions:
         for session in closing:
             session.handle.close()
 
-    def _take(self, session_id: str, timeout: float, must_exist: bool) -> _Session:
+    def _take(self, session_id: str, must_exist: bool) -> _Session:
         self.expire()
         with self._lock:
             session = self._sessions.get(session_id)
-            if session is not None:
-                if session.busy:
-                    raise errors.refused(
-                        errors.SESSION_IS_LOCKED,
-                        "SESSION_IS_LOCKED",
-                        f"Session {session_id!r} is locked by a concurrent client",
-                    )
-                session.busy = True
-                session.timeout = timeout
-                return session
-            if must_exist:
-                raise errors.refused(errors.SESSION_NOT_FOUND, "SESSION_NOT_FOUND", f"Session {session_id!r} not found")
-            session = self._sessions[session_id] = _Session(self._new_handle(), timeout, time.monotonic())
+            if session is None:
+                if must_exist:
+                    raise errors.refused(errors.SESSION_NOT_FOUND, f"Session {session_id!r} not found")
+                session = self._sessions[session_id] = _Session(self._engine.handle(), dict(self._engine.defaults))
+            elif session.busy:
+                raise errors.refused(
+                    errors.SESSION_IS_LOCKED, f"Session {session_id!r} is locked by a concurrent client"
+                )
+            session.busy = True
             return session
-
-    def _new_handle(self) -> Handle:
-        try:
-            return self._engine.handle()
-        except EngineError:
-            raise

@@ -41,19 +41,17 @@ class Statement:
     data_start: int | None = None
     input_calls: tuple[tuple[int, int], ...] = ()
 
-    def into_file(self, path: str, default_format: str) -> str:
+    def into_file(self, path: str, default_format: str) -> bytes:
         """The query with its result written to `path` in its own format, or `default_format`."""
         clause = f"\nINTO OUTFILE {literal(path)} TRUNCATE COMPRESSION 'none' FORMAT {self.format or default_format} "
-        return (self.text[: self.cut] + clause.encode() + self.text[self.rest :]).decode("utf-8", "replace")
+        return self.text[: self.cut] + clause.encode() + self.text[self.rest :]
 
-    def from_file(self, path: str) -> str:
+    def from_file(self, path: str) -> bytes:
         """The insert with its data read from `path`."""
         if not self.input_calls:
             source = f"\nFROM INFILE {literal(path)} COMPRESSION 'none' ".encode()
             ending = f" FORMAT {self.format}".encode()
-            return (self.text[: self.cut] + source + self.text[self.cut : self.rest] + ending).decode(
-                "utf-8", "replace"
-            )
+            return self.text[: self.cut] + source + self.text[self.cut : self.rest] + ending
         pieces: list[bytes] = []
         position = 0
         for name_start, bracket_end in self.input_calls:
@@ -61,7 +59,7 @@ class Statement:
             call = f"file({literal(path)}, {literal(self.format or '')}{', ' if structure_follows else ''}"
             pieces += [self.text[position:name_start], call.encode()]
             position = bracket_end
-        return b"".join([*pieces, self.text[position : self.rest]]).decode("utf-8", "replace")
+        return b"".join([*pieces, self.text[position : self.rest]])
 
 
 def recognise(text: bytes) -> Statement:
@@ -74,7 +72,7 @@ def recognise(text: bytes) -> Statement:
     stream = tokens(text)
     first = next((t for t in stream if not t.is_symbol(b"(")), None)
     if first is None:
-        raise errors.refused(errors.SYNTAX_ERROR, "SYNTAX_ERROR", "Syntax error: the query is empty")
+        raise errors.refused(errors.SYNTAX_ERROR, "Syntax error: the query is empty")
     verb = first.text.upper()
     if first.is_word(b"INSERT"):
         return _insert(text)
@@ -94,7 +92,7 @@ def _single_statement(text: bytes) -> list[Token]:
         if token.depth == 0 and token.is_symbol(b";"):
             ended = True
         elif ended:
-            raise errors.refused(errors.SYNTAX_ERROR, "SYNTAX_ERROR", "Syntax error: multi-statements are not allowed")
+            raise errors.refused(errors.SYNTAX_ERROR, "Syntax error: multi-statements are not allowed")
         else:
             parts.append(token)
     return parts
@@ -107,9 +105,7 @@ def _query(text: bytes, verb: bytes, parts: list[Token]) -> Statement:
         if token.depth:
             continue
         if token.is_word(b"INTO") and after.is_word(b"OUTFILE"):
-            raise errors.refused(
-                errors.INTO_OUTFILE_NOT_ALLOWED, "INTO_OUTFILE_NOT_ALLOWED", "INTO OUTFILE is not allowed"
-            )
+            raise errors.refused(errors.INTO_OUTFILE_NOT_ALLOWED, "INTO OUTFILE is not allowed")
         ends = index + 2 == len(parts) or parts[index + 2].is_word(b"SETTINGS")
         if token.is_word(b"FORMAT") and after.kind in (TokenKind.WORD, TokenKind.QUOTED_NAME) and ends:
             cut, rest, fmt = token.start, after.end, _name(after)
@@ -161,9 +157,7 @@ def _insert(text: bytes) -> Statement:
             elif not select and token.is_word(b"FROM"):
                 following = next(tokens(text, token.end), None)
                 if following is not None and following.is_word(b"INFILE"):
-                    raise errors.refused(
-                        errors.UNKNOWN_TYPE_OF_QUERY, "UNKNOWN_TYPE_OF_QUERY", "FROM INFILE is not allowed"
-                    )
+                    raise errors.refused(errors.UNKNOWN_TYPE_OF_QUERY, "FROM INFILE is not allowed")
             elif token.is_symbol(b";"):
                 end = token.start
                 _single_statement(text)
