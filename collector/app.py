@@ -9,10 +9,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from collector.access import Access
 from collector.keen import KeenRoutes
 from collector.publish import Publisher
-from headwater.control import ControlError, ControlPlane, SecretMismatchError
+from headwater.control import Access, ControlError, ControlPlane, SecretMismatchError
 from headwater.settings import Settings
 
 START_SECONDS = 10.0
@@ -44,7 +43,7 @@ def create_app(settings: Settings) -> Starlette:
         plane.stop()
 
     app = Starlette(
-        routes=KeenRoutes(settings, Access(plane), publisher).routes(),
+        routes=KeenRoutes(settings, Access(plane, "writing", "write", "master"), publisher).routes(),
         lifespan=lifespan,
         exception_handlers={HTTPException: _no_route},
     )

@@ -1,5 +1,6 @@
 """Refusals: an HTTP status with Keen's name for the error and a sentence for people."""
 
+from headwater.control import AccessError
 from headwater.rules import RuleError
 
 
@@ -28,11 +29,19 @@ def refused(error: RuleError) -> ApiError:
     return ApiError(413 if isinstance(error, TooLargeError) else 400, error.name, error.description)
 
 
+RETRY_SOON = ((b"retry-after", b"1"),)
+
+
+def not_allowed(error: AccessError) -> ApiError:
+    """The answer to a request whose project or key is not good."""
+    return ApiError(error.status, error.name, error.message, RETRY_SOON if error.status == 503 else ())
+
+
 def unavailable() -> ApiError:
     """Kafka did not take the events, or not in time: nothing is promised, and the client should try again."""
     return ApiError(
         503,
         "ServiceUnavailableError",
         "The events could not be stored at the moment. Send them again.",
-        ((b"retry-after", b"1"),),
+        RETRY_SOON,
     )

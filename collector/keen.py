@@ -12,15 +12,15 @@ from typing import Any
 import orjson
 from starlette.routing import BaseRoute, Match, Route
 
-from collector.access import Access
 from collector.body import Receive, read_body
 from collector.data_parameter import decode_data
-from collector.errors import ApiError, refused
+from collector.errors import ApiError, not_allowed, refused
 from collector.publish import Publisher
 from collector.records import Record, RequestRecords
 from collector.request import Request, Scope
 from collector.split import split_batch
 from headwater import metrics
+from headwater.control import Access, AccessError
 from headwater.rules import RuleError, check_collection_name, explain_broken, parse_json
 from headwater.settings import Settings
 
@@ -59,8 +59,7 @@ class KeenRoutes:
         ]
 
     async def _post_event(self, request: Request, receive: Receive) -> Answer:
-        parameters = request.scope["path_params"]
-        await self._access.check_writer(parameters["project_id"], request.key)
+        await self._check_writer(request)
         body = await read_body(receive, request.headers, self._settings.body_max_bytes)
         await self._store_one(request, body)
         return 201, CREATED, JSON
@@ -72,7 +71,7 @@ class KeenRoutes:
         if redirect is not None and not _REDIRECT.fullmatch(redirect):
             raise ApiError(400, "InvalidEventError", "Parameter 'redirect' is not an http or https address.")
         try:
-            await self._access.check_writer(request.scope["path_params"]["project_id"], request.key)
+            await self._check_writer(request)
             try:
                 body = decode_data(request.query["data"])
             except RuleError as error:
@@ -100,7 +99,7 @@ class KeenRoutes:
         metrics.events_accepted.inc()
 
     async def _post_batch(self, request: Request, receive: Receive) -> Answer:
-        await self._access.check_writer(request.scope["path_params"]["project_id"], request.key)
+        await self._check_writer(request)
         body = await read_body(receive, request.headers, self._settings.body_max_bytes)
         try:
             batch = _batch(parse_json(body))
@@ -127,6 +126,12 @@ class KeenRoutes:
             await self._publisher.publish(records)
             metrics.events_accepted.inc(len(records))
         return 200, orjson.dumps(answer), JSON
+
+    async def _check_writer(self, request: Request) -> None:
+        try:
+            await self._access.check(request.scope["path_params"]["project_id"], request.key)
+        except AccessError as error:
+            raise not_allowed(error) from None
 
     def _records(self, request: Request) -> RequestRecords:
         return RequestRecords(

@@ -16,6 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.routing import Match
 
+from headwater.control import ControlError
 from headwater.logs import configure_logs
 from headwater.metrics import registry
 from headwater.settings import Settings
@@ -47,11 +48,7 @@ def run_http(which: Which, settings: Settings) -> None:
     """Serve `which` at settings.host and settings.port until SIGTERM or SIGINT; requests under way are then finished.
 
     Blocks. Everything runs in this process, so that killing it leaves nothing that holds the port. Raises ServeError, and
-    what the services' own start raises, such as SettingsError.
-    """
-    configure_logs(settings, which)
-    uvloop.run(_serve(HttpServices(_services(which, settings)), settings))
-
+XX
 
 def _services(which: Which, settings: Settings) -> list[Starlette]:
     """The applications, imported only here: services import headwater, not the other way round."""

@@ -1,0 +1,69 @@
+"""Who may do what over HTTP: the project and the key of a request, for services that run in an event loop."""
+
+import asyncio
+
+from headwater.control.follower import ControlPlane
+from headwater.control.model import Key, KeyKind
+
+
+class AccessError(Exception):
+    """A request may not go on: HTTP status, Keen's name for the error, and a sentence for the client."""
+
+    def __init__(self, status: int, name: str, message: str) -> None:
+        super().__init__(status, name, message)
+        self.status = status
+        self.name = name
+        self.message = message
+
+
+class Access:
+    """Checks projects and keys against the control plane; `purpose` names what keys of `kinds` are good for. Belongs to one event loop."""
+
+    def __init__(self, plane: ControlPlane, purpose: str, *kinds: KeyKind) -> None:
+        self._plane = plane
+        self._purpose = purpose
+        self._kinds = kinds
+        self._looking = asyncio.Lock()
+        self._next: asyncio.Future[bool] | None = None  # a look that has not begun, so it serves all who ask now
+
+    async def check(self, project_id: str, raw_key: str | None) -> None:
+        """Raises AccessError unless the key may be used on the project: 404, 401, 403; 503 where that cannot be known.
+
+        The project is looked for before the key, as in Keen. What is in memory is enough for a known project and key;
+        else the control plane is first read to its end, so a fresh key is never refused.
+        """
+        if self._plane.project(project_id) is None:
+            await self._catch_up()
+            if self._plane.project(project_id) is None:
+                raise AccessError(404, "ResourceNotFoundError", "There is no project with this id.")
+        if raw_key is None:
+            raise AccessError(
+                401, "InvalidApiKeyError", "A key is missing: send it in the Authorization header or as api_key."
+            )
+        key = self._valid(project_id, raw_key)
+        if key is None:
+            await self._catch_up()
+            key = self._valid(project_id, raw_key)
+            if key is None:
+                raise AccessError(401, "InvalidApiKeyError", "This is no active key of the project.")
+        if key.kind not in self._kinds:
+            wanted = " or ".join(self._kinds)
+            raise AccessError(
+                403, "InvalidApiKeyError", f"This is a {key.kind} key; {self._purpose} needs a {wanted} key."
+            )
+
+    def _valid(self, project_id: str, raw_key: str) -> Key | None:
+        key = self._plane.key(raw_key)
+        return key if key is not None and key.active and key.project_id == project_id else None
+
+    async def _catch_up(self) -> None:
+        """One look at the topic's end at a time, shared by all who asked before it began."""
+        if self._next is None:
+            self._next = asyncio.ensure_future(self._look())
+        if not await asyncio.shield(self._next):
+            raise AccessError(503, "ServiceUnavailableError", "Projects and keys cannot be read at the moment.")
+
+    async def _look(self) -> bool:
+        async with self._looking:
+            self._next = None
+            return await asyncio.to_thread(self._plane.catch_up)
