@@ -48,7 +48,14 @@ def run_http(which: Which, settings: Settings) -> None:
     """Serve `which` at settings.host and settings.port until SIGTERM or SIGINT; requests under way are then finished.
 
     Blocks. Everything runs in this process, so that killing it leaves nothing that holds the port. Raises ServeError, and
-XX
+    SettingsError where the deployment has no secret.
+    """
+    configure_logs(settings, which)
+    try:
+        uvloop.run(_serve(HttpServices(_services(which, settings)), settings))
+    except ControlError as error:
+        raise ServeError(str(error)) from error
+
 
 def _services(which: Which, settings: Settings) -> list[Starlette]:
     """The applications, imported only here: services import headwater, not the other way round."""
