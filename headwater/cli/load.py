@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from headwater.cli.local import DataDir, local_settings
 from headwater.client.connection import connect, find_target
 from headwater.client.errors import ConnectError
 from headwater.load.checkpoint import Checkpoint, checkpoint_path, read_checkpoint
@@ -21,7 +22,7 @@ from headwater.load.loader import Loader, LoadError
 from headwater.load.rows import read_rows
 from headwater.load.source import FormatError, Source
 from headwater.rules import RuleError, check_collection_name
-from headwater.settings import SettingsError, load_settings
+from headwater.settings import SettingsError
 
 INTERRUPTED = 130
 
@@ -36,9 +37,7 @@ def load(
     id_field: Annotated[
         str | None, typer.Option(help="The field with an event's id; events with one id and time are one event.")
     ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(envvar="HEADWATER_DATA_DIR", help="Folder of the local stack's state.")
-    ] = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Load a file of events. Interrupted, it goes on where it was when run again; run twice, it doubles nothing.
 
@@ -69,7 +68,7 @@ def _load(
 ) -> bool:
     """Load the file; True when no line of it was rejected, now or before an interruption."""
     check_collection_name(collection)
-    settings = load_settings() if data_dir is None else load_settings(data_dir=data_dir)
+    settings = local_settings(data_dir)
     target = find_target(settings)
     path = checkpoint_path(
         settings.data_dir, source.identity, str(target.project_id), collection, timestamp_field or "", id_field or ""

@@ -4,7 +4,6 @@ import csv
 import re
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -13,11 +12,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from headwater.cli.local import DataDir, local_settings
 from headwater.client.connection import connect
 from headwater.client.errors import ConnectError
 from headwater.query import QueryError, Result
 from headwater.query.filters import OPERATORS
-from headwater.settings import SettingsError, load_settings
+from headwater.settings import SettingsError
 
 TESTS = [operator for operator in OPERATORS if operator != "or"]  # those of one property
 _FILTER = re.compile(rf"\s*(?P<property>\S.*?)\s+(?P<operator>{'|'.join(TESTS)})\s+(?P<value>.+?)\s*", re.DOTALL)
@@ -52,9 +52,7 @@ def query(
         typer.Option("--property-name", help="Of an extraction: a property to return; may be repeated."),
     ] = None,
     output: Annotated[Literal["table", "json", "csv"], typer.Option("--format", help="How to print it.")] = "table",
-    data_dir: Annotated[
-        Path | None, typer.Option(envvar="HEADWATER_DATA_DIR", help="Folder of the local stack's state.")
-    ] = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Ask a collection a question.
 
@@ -74,7 +72,7 @@ def query(
             "latest": latest,
             "property_names": property_names or None,
         }
-        settings = load_settings() if data_dir is None else load_settings(data_dir=data_dir)
+        settings = local_settings(data_dir)
         with connect(settings=settings) as client:
             result = client.query(analysis, collection, **parameters)
     except (ConnectError, SettingsError, QueryError) as error:

@@ -33,6 +33,7 @@ class HttpSend:
         self._http = httpx.Client(
             headers={"Authorization": write_key, "Content-Type": "application/json"},
             timeout=WRITE_TIMEOUT,
+            trust_env=not is_loopback(url),  # a proxy does not lead to this machine
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
         )
 
@@ -64,7 +65,9 @@ class HttpTransport:
 
     def __init__(self, url: str, project_id: str, read_key: str) -> None:
         self._project = f"{url}/3.0/projects/{project_id}"
-        self._http = httpx.Client(headers={"Authorization": read_key}, timeout=QUERY_TIMEOUT)
+        self._http = httpx.Client(
+            headers={"Authorization": read_key}, timeout=QUERY_TIMEOUT, trust_env=not is_loopback(url)
+        )
 
     def run(self, analysis: str, params: Mapping[str, Any]) -> Result:
         """The answer of an analysis; `params` are Keen's. Blocks; raises QueryError, for a wrong definition before asking."""
