@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from headwater.cli.control import key, project
 from headwater.cli.load import load
 from headwater.cli.query import query
 from headwater.cli.services import serve, worker
@@ -20,6 +21,8 @@ app = typer.Typer(
 
 for command in (up, status, down, load, query, serve, worker):
     app.command()(command)
+for name, group in (("project", project), ("key", key)):
+    app.add_typer(group, name=name)
 
 
 def main() -> None:
