@@ -7,7 +7,7 @@ that follow. So the bounds of every record are checked before: by a regular expr
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -41,14 +41,6 @@ class Fault:
     message: str
 
 
-@dataclass(frozen=True)
-class Datums:
-    """Records of one schema version that can be inserted together, and their datums in the same order."""
-
-    records: list[Message] = field(default_factory=list)
-    datums: list[bytes] = field(default_factory=list)
-
-
 Faulty = list[tuple[Message, Fault]]
 
 
@@ -70,12 +62,12 @@ def identify(codec: Codec, prefix: str, records: Iterable[Message]) -> Collectio
 
 def sort_records(
     codec: Codec, collection: Collection | None, records: Iterable[Message]
-) -> tuple[dict[bytes, Datums], Faulty]:
-    """The collection's records by their header, which tells the schema version, and those that cannot be stored.
+) -> tuple[dict[bytes, list[Message]], Faulty]:
+    """The records that can be inserted, by their header, which tells the schema version; and those that cannot be.
 
     Where the collection is not known, none can.
     """
-    groups: dict[bytes, Datums] = {}
+    groups: dict[bytes, list[Message]] = {}
     faulty: Faulty = []
     checks: dict[bytes, DatumCheck] = {}
     for record in records:
@@ -85,15 +77,18 @@ def sort_records(
         if check is None:
             check = checks[header] = DatumCheck(codec, header, collection)
         fault = check.fault(value)
-        if fault is not None:
+        if fault is None:
+            groups.setdefault(header, []).append(record)
+        else:
             faulty.append((record, fault))
-            continue
-        group = groups.get(header)
-        if group is None:
-            group = groups[header] = Datums()
-        group.records.append(record)
-        group.datums.append(value[HEADER_LENGTH:])
     return groups, faulty
+
+
+def datum(record: Message) -> bytes:
+    """A checked record's datum: what follows the header."""
+    value = record.value()
+    assert value is not None
+    return value[HEADER_LENGTH:]
 
 
 class DatumCheck:

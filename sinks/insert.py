@@ -1,11 +1,8 @@
 """The statement that inserts an Avro container of event datums."""
 
-from collections.abc import Sequence
 from typing import Any
 
-from headwater.container import container
 from headwater.rules import TIMESTAMP_MAX, TIMESTAMP_MIN
-from sinks.clickhouse import ClickHouse
 from sinks.datums import Collection
 from sinks.tables import COLUMNS, quoted, table
 
@@ -44,8 +41,3 @@ def trial_statement() -> str:
     """The same INSERT into no table: it fails where the rows are at fault, whatever a table's state is."""
     structure = ", ".join(f"{name} {kind}" for name, kind in COLUMNS).replace("'", "\\'")
     return f"INSERT INTO FUNCTION null('{structure}') {_SELECT}"
-
-
-def insert(clickhouse: ClickHouse, statement: str, schema: str, datums: Sequence[bytes]) -> None:
-    """Send datums of one schema with an insert. Blocks until they are stored; raises StoreError."""
-    clickhouse.command(statement, container(schema, datums), SETTINGS)

@@ -9,12 +9,13 @@ from fastavro.schema import to_parsing_canonical_form
 
 from headwater import metrics
 from headwater.codec import MARKER, codec
+from headwater.container import container
 from headwater.settings import Settings
 from sinks.clickhouse import ClickHouse
-from sinks.datums import Collection, Datums, Fault, Faulty, identify, sort_records
+from sinks.datums import Collection, Fault, Faulty, datum, identify, sort_records
 from sinks.dead_letters import DeadLetters
 from sinks.errors import ROW_FAULTS, UNKNOWN_DATABASE, UNKNOWN_TABLE, StoreError
-from sinks.insert import insert, insert_statement, trial_statement
+from sinks.insert import SETTINGS, insert_statement, trial_statement
 from sinks.refusals import insert_but_refused
 from sinks.tables import Tables
 
@@ -66,23 +67,25 @@ class Store:
                 self._collections[topic] = found
         return found
 
-    def _insert(self, collection: Collection, schema: str, group: Datums) -> Faulty:
-        """Insert a group; what ClickHouse refuses for the row's fault comes back."""
+    def _insert(self, collection: Collection, schema: str, records: Sequence[Message]) -> Faulty:
+        """Insert records of one schema version; those that ClickHouse refuses for their own fault come back."""
         self._tables.ensure(collection)
         refused: Faulty = []
         send = partial(self._send, insert_statement(collection), schema)
-        trial = partial(insert, self._clickhouse, trial_statement(), schema)
+        trial = partial(self._send, trial_statement(), schema)
         try:
-            for position, error in insert_but_refused(group.datums, send, trial):
+            for record, error in insert_but_refused(records, send, trial):
                 name = ROW_FAULTS.get(error.code or 0, "")
-                refused.append((group.records[position], Fault("refused_by_clickhouse", name, str(error))))
+                refused.append((record, Fault("refused_by_clickhouse", name, str(error))))
         except StoreError as error:
             if error.code in (UNKNOWN_TABLE, UNKNOWN_DATABASE):
                 self._tables.forget(collection)
             raise
-        metrics.rows_inserted.inc(len(group.datums) - len(refused))
+        metrics.rows_inserted.inc(len(records) - len(refused))
         return refused
 
-    def _send(self, statement: str, schema: str, datums: Sequence[bytes]) -> None:
+    def _send(self, statement: str, schema: str, records: Sequence[Message]) -> None:
+        # Made here, for the one request, and not before: copies of every batch at hand would be most of the memory.
+        body = container(schema, [datum(record) for record in records])
         with metrics.insert_seconds.time():
-            insert(self._clickhouse, statement, schema, datums)
+            self._clickhouse.command(statement, body, SETTINGS)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from headwater.codec import Codec, CodecError, codec, schemas_folder
 from headwater.topics import collection_topic
-from sinks.datums import Collection, DatumCheck, identify, sort_records
+from sinks.datums import Collection, DatumCheck, datum, identify, sort_records
 
 EVENT = codec("event")
 OURS = Collection("a" * 24, "sign ups 🙂")
@@ -87,7 +87,7 @@ def test_a_damaged_record_is_judged_as_decoding_judges_it(position: int, byte: i
 )
 def test_each_fault_has_its_reason(value: bytes | None, reason: str, message: str) -> None:
     groups, faulty = sort_records(EVENT, OURS, [record(GOOD, 1), record(value, 2), record(GOOD, 3)])
-    assert [one.offset() for group in groups.values() for one in group.records] == [1, 3]
+    assert [one.offset() for group in groups.values() for one in group] == [1, 3]
     [(refused, fault)] = faulty
     assert refused.offset() == 2
     assert fault.reason == reason
@@ -99,10 +99,8 @@ def test_the_newest_schema_is_checked_without_decoding(monkeypatch: pytest.Monke
     assert CHECK.fault(GOOD) is None
 
 
-def test_datums_are_the_records_without_their_header() -> None:
-    groups, faulty = sort_records(EVENT, OURS, [record(GOOD)])
-    assert not faulty
-    assert groups[EVENT.header].datums == [GOOD[10:]]
+def test_a_datum_is_its_record_without_the_header() -> None:
+    assert datum(record(GOOD)) == GOOD[10:]
 
 
 def test_versions_of_the_schema_are_kept_apart_and_any_form_of_one_is_read(tmp_path: Path) -> None:
@@ -115,7 +113,7 @@ def test_versions_of_the_schema_are_kept_apart_and_any_form_of_one_is_read(tmp_p
     groups, faulty = sort_records(
         both, OURS, [record(GOOD, 1), record(newer, 2), record(newer + b"x", 3), record(GOOD, 4)]
     )
-    assert {header: [one.offset() for one in group.records] for header, group in groups.items()} == {
+    assert {header: [one.offset() for one in group] for header, group in groups.items()} == {
         EVENT.header: [1, 4],
         both.header: [2],
     }
