@@ -1,0 +1,104 @@
+"""The API's front door."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from api.access import Access
+from api.live import LiveFollower
+from api.parameters import query_parameters, raw_key
+from api.queries import Queries
+from api.responses import json_response, no_route, refused
+from headwater.control import ControlError, ControlPlane, SecretMismatchError
+from headwater.query import QueryError
+from headwater.query.definition import ANALYSES
+from headwater.settings import Settings
+
+START_SECONDS = 10.0
+# Keen names the links of these analyses so, and those of the others without an ending.
+ENDS_IN_URL = ("count", "count_unique", "select_unique", "extraction")
+
+log = structlog.get_logger("headwater.api")
+
+
+def create_app(settings: Settings) -> Starlette:
+    """The API as an ASGI application with a lifespan.
+
+    `app.state.ready()` says whether projects, keys and live figures have been read; ClickHouse is not asked, since a
+    collector on the same port works without it, and queries say 503 themselves. Raises SettingsError where the deployment has
+    no secret; its lifespan raises SecretMismatchError where the secret is another one.
+    """
+    plane = ControlPlane(settings)
+    live = LiveFollower(settings)
+    queries = Queries(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        try:
+            plane.start(START_SECONDS)
+        except SecretMismatchError:
+            plane.stop()
+            raise
+        except ControlError as error:
+            log.warning("not ready yet", reason=str(error))
+        live.start()
+        yield
+        live.stop()
+        queries.close()
+        plane.stop()
+
+    routes = _Routes(settings, Access(plane), live, queries)
+    project = "/3.0/projects/{project_id}"
+    app = Starlette(
+        routes=[
+            Route(f"{project}/queries", routes.analyses, methods=["GET"]),
+            Route(f"{project}/queries/{{analysis}}", routes.query, methods=["GET", "POST"]),
+            Route(f"{project}/live", routes.live, methods=["GET"]),
+        ],
+        lifespan=lifespan,
+        exception_handlers={QueryError: refused, HTTPException: no_route},
+    )
+    app.state.ready = lambda: plane.caught_up and live.caught_up
+    return app
+
+
+class _Routes:
+    """The endpoints, over what they need: who may ask, the live figures, the queries."""
+
+    def __init__(self, settings: Settings, access: Access, live: LiveFollower, queries: Queries) -> None:
+        self._settings = settings
+        self._access = access
+        self._live = live
+        self._queries = queries
+
+    async def analyses(self, request: Request) -> Response:
+        """GET queries: where each analysis is."""
+        project_id = await self._project(request)
+        links = {
+            f"{name}_url" if name in ENDS_IN_URL else name: f"/3.0/projects/{project_id}/queries/{name}"
+            for name in ANALYSES
+        }
+        return json_response(links)
+
+    async def query(self, request: Request) -> Response:
+        """GET or POST queries/{analysis}: the answer under `result`."""
+        project_id = await self._project(request)
+        parameters = await query_parameters(request, self._settings.body_max_bytes)
+        result = await self._queries.answer(project_id, request.path_params["analysis"], parameters)
+        return json_response({"result": result})
+
+    async def live(self, request: Request) -> Response:
+        """GET live: the rolling figures of each collection."""
+        project_id = await self._project(request)
+        return json_response(self._live.figures(project_id))
+
+    async def _project(self, request: Request) -> str:
+        project_id: str = request.path_params["project_id"]
+        await self._access.check_reader(project_id, raw_key(request))
+        return project_id

@@ -1,0 +1,238 @@
+"""The API over HTTP with a real Kafka and a real engine: routes, keys, arrival forms, errors, live figures."""
+
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from api.app import create_app
+from headwater.aggregates import Aggregates, table_key
+from headwater.control import ControlWriter, Project
+from headwater.kafka import client_config, create_topics, durable_producer_config
+from headwater.serve import HttpServices
+from headwater.settings import Settings
+from headwater.topics import state_topic
+from tests.querying import event, store
+
+DAY = 86_400_000
+START = 1_704_067_200_000  # 2024-01-01
+PARTITIONS = 3
+
+
+@dataclass
+class Api:
+    """A running API with one project and a client for it."""
+
+    http: httpx.AsyncClient
+    project: Project
+    settings: Settings
+
+    @property
+    def root(self) -> str:
+        return f"/3.0/projects/{self.project.id}"
+
+    async def ask(self, analysis: str, **parameters: Any) -> Any:
+        """The result of a POST with the read key."""
+        answer = await self.http.post(
+            f"{self.root}/queries/{analysis}", json=parameters, headers={"Authorization": self.project.read_key}
+        )
+        assert answer.status_code == 200, answer.text
+        return answer.json()["result"]
+
+
+@pytest.fixture
+async def api(settings: Settings) -> AsyncIterator[Api]:
+    with ControlWriter(settings) as writer:
+        project = writer.create_project("test")
+    services = HttpServices([create_app(settings)])
+    async with (
+        services.running(),
+        httpx.AsyncClient(transport=httpx.ASGITransport(services), base_url="http://api") as http,  # type: ignore[arg-type]  # the same callable, typed by hand
+    ):
+        yield Api(http, project, settings)
+
+
+def purchases(api: Api) -> None:
+    store(
+        api.settings.clickhouse,
+        api.project.id,
+        "purchases",
+        [event({"price": i, "shop": "ab"[i % 2]}, START + i * DAY) for i in range(10)],
+    )
+
+
+def error_of(answer: httpx.Response, status: int, name: str) -> str:
+    """The message of an error, checked to have Keen's form."""
+    assert answer.status_code == status, answer.text
+    body = answer.json()
+    assert body["error_code"] == name
+    message: str = body["message"]
+    assert message
+    return message
+
+
+async def test_every_way_to_ask_gives_the_same_answer(api: Api) -> None:
+    purchases(api)
+    url = f"{api.root}/queries/sum"
+    read, master = api.project.read_key, api.project.master_key
+    timeframe = {"start": "2024-01-02T00:00:00Z", "end": "2024-01-05T00:00:00Z"}
+    question = {"event_collection": "purchases", "target_property": "price", "timeframe": timeframe}
+    in_url = question | {"timeframe": json.dumps(timeframe)}
+    answers = [
+        await api.http.post(url, json=question, headers={"Authorization": read}),
+        await api.http.post(url, json=question, headers={"Authorization": master}),
+        await api.http.post(
+            f"{url}?api_key={read}", content=json.dumps(question), headers={"Content-Type": "text/plain"}
+        ),
+        await api.http.get(url, params=in_url | {"api_key": read}),
+        await api.http.get(url, params=in_url, headers={"Authorization": read}),
+        await api.http.get(f"{url}?api_key={read}&&{httpx.QueryParams(in_url)}&"),
+    ]
+    for answer in answers:
+        assert (answer.status_code, answer.json()) == (200, {"result": 1 + 2 + 3})
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert answer.headers["content-type"] == "application/json"
+
+
+async def test_parameters_that_mean_nothing_are_ignored(api: Api) -> None:
+    purchases(api)
+    result = await api.ask(
+        "count",
+        event_collection="purchases",
+        analysis_type="sum",
+        metadata={},
+        group_by=None,
+        interval=None,
+        limit=None,
+        order_by=None,
+        zero_fill=None,
+        target_property="price",
+        max_age=60,
+    )
+    assert result == 10
+
+
+async def test_sum_beyond_64_bits(api: Api) -> None:
+    store(api.settings.clickhouse, api.project.id, "big", [event({"n": 2**63 - 1}, START + i) for i in range(3)])
+    assert await api.ask("sum", event_collection="big", target_property="n") == 3 * (2**63 - 1)
+
+
+async def test_nothing_is_there_yet(api: Api) -> None:
+    assert await api.ask("count", event_collection="none") == 0
+    assert await api.ask("average", event_collection="none", target_property="x") is None
+    assert await api.ask("count", event_collection="none", group_by="x") == []
+    assert await api.ask("extraction", event_collection="none") == []
+
+
+async def test_projects_and_keys(api: Api) -> None:
+    url = f"{api.root}/queries/count"
+    question = {"event_collection": "purchases"}
+    unknown = f"/3.0/projects/{'0' * 24}/queries/count"
+    assert error_of(await api.http.get(unknown, headers={"Authorization": "junk"}), 404, "ResourceNotFoundError")
+    assert error_of(await api.http.get(url, params=question), 401, "InvalidApiKeyError")
+    for key in ("junk", api.project.read_key[:-1], "ü"):
+        answer = await api.http.get(url, params=question | {"api_key": key})
+        assert key not in error_of(answer, 401, "InvalidApiKeyError")
+    answer = await api.http.get(url, params=question, headers={"Authorization": api.project.write_key})
+    assert "write key" in error_of(answer, 403, "InvalidApiKeyError")
+    assert (await api.http.get(f"{api.root}/live", headers={"Authorization": "junk"})).status_code == 401
+
+
+async def test_a_key_that_was_just_made_or_revoked(api: Api) -> None:
+    with ControlWriter(api.settings) as writer:
+        key = writer.create_key(api.project.id, "read", "fresh")
+        asked = f"{api.root}/queries/count?event_collection=x&api_key={key.key}"
+        assert (await api.http.get(asked)).status_code == 200
+        other = writer.create_project("other")
+        assert (await api.http.get(asked.replace(api.project.id, other.id))).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "name", "part"),
+    [
+        (b"{", 400, "InvalidBodyError", "JSON"),
+        (b"[]", 400, "InvalidBodyError", "object"),
+        (b'{"event_collection": NaN}', 400, "InvalidBodyError", "JSON"),
+        (b"\xff", 400, "InvalidBodyError", "JSON"),
+        (b"", 400, "QueryDefinitionError", "event_collection"),
+        (b'{"event_collection": "x", "timeframe": "soon"}', 400, "TimeframeDefinitionError", "soon"),
+        (b'{"event_collection": "x", "interval": "daily"}', 400, "TimeframeDefinitionError", "interval"),
+        (b" " * 10_000_001, 413, "InvalidBodyError", "10,000,000"),
+    ],
+)
+async def test_bodies_that_are_no_question(api: Api, body: bytes, status: int, name: str, part: str) -> None:
+    answer = await api.http.post(
+        f"{api.root}/queries/count", content=body, headers={"Authorization": api.project.read_key}
+    )
+    assert part in error_of(answer, status, name)
+
+
+async def test_routes_that_are_not_there(api: Api) -> None:
+    key = {"Authorization": api.project.read_key}
+    error_of(await api.http.get("/3.0/nothing"), 404, "ResourceNotFoundError")
+    error_of(await api.http.delete(f"{api.root}/queries/count", headers=key), 405, "MethodNotAllowedError")
+    message = error_of(await api.http.get(f"{api.root}/queries/funnel", headers=key), 404, "ResourceNotFoundError")
+    assert "count_unique" in message
+
+
+async def test_analyses_are_listed(api: Api) -> None:
+    links = (await api.http.get(f"{api.root}/queries", headers={"Authorization": api.project.read_key})).json()
+    assert links["count_url"] == f"{api.root}/queries/count"
+    assert links["minimum"] == f"{api.root}/queries/minimum"
+
+
+async def test_head_and_preflight(api: Api) -> None:
+    key = {"Authorization": api.project.read_key}
+    answer = await api.http.head(f"{api.root}/queries/count?event_collection=x", headers=key)
+    assert answer.status_code == 200
+    preflight = await api.http.options(f"{api.root}/queries/count")
+    assert preflight.headers["access-control-allow-origin"] == "*"
+    assert "authorization" in preflight.headers["access-control-allow-headers"]
+
+
+async def test_limits_of_time_and_clickhouse_away(api: Api) -> None:
+    store(api.settings.clickhouse, api.project.id, "t", [event({"n": i}, START + i) for i in range(20_000)])
+    question = {"event_collection": "t", "group_by": ["n"], "api_key": api.project.read_key}
+    for changes, status, name in (
+        ({"query_max_seconds": 0.001}, 504, "QueryTimeoutError"),
+        ({"query_max_groups": 1}, 400, "QueryGroupLimitError"),
+        ({"clickhouse": "http://default@127.0.0.1:1"}, 503, "ServiceUnavailableError"),
+    ):
+        services = HttpServices([create_app(api.settings.model_copy(update=changes))])
+        async with (
+            services.running(),
+            httpx.AsyncClient(transport=httpx.ASGITransport(services), base_url="http://api") as http,  # type: ignore[arg-type]  # as above
+        ):
+            answer = await http.get(f"{api.root}/queries/count", params=question)
+            message = error_of(answer, status, name)
+            assert "Traceback" not in message
+            assert api.project.read_key not in message
+
+
+async def test_live_figures_are_merged_over_partitions(api: Api) -> None:
+    key = {"Authorization": api.project.read_key}
+    assert (await api.http.get(f"{api.root}/live", headers=key)).json() == {"collections": {}}
+    topic = state_topic(api.settings)
+    create_topics(AdminClient(client_config(api.settings)), [NewTopic(topic, PARTITIONS, 1)])
+    now = time.time_ns() // 1_000_000
+    producer = Producer(durable_producer_config(api.settings))
+    for partition in range(PARTITIONS):
+        counted = Aggregates()
+        counted.add([now, now], [now, now], [100, 50], offset=7, now=now)
+        counted_key = table_key(partition, "aggregates", api.project.id, "purchases")
+        producer.produce(topic, counted.encode(), counted_key, partition=partition)
+        producer.produce(topic, b"other", table_key(partition, "watermark"), partition=partition)
+    assert producer.flush(10) == 0
+    deadline = time.monotonic() + 20
+    collections: dict[str, Any] = {}
+    while time.monotonic() < deadline and collections.get("purchases", {}).get("events") != 2 * PARTITIONS:
+        collections = (await api.http.get(f"{api.root}/live", headers=key)).json()["collections"]
+    assert collections["purchases"]["events"] == 2 * PARTITIONS
+    assert collections["purchases"]["bytes"] == 150 * PARTITIONS
+    assert sum(n for _, n in collections["purchases"]["received"]["minutes"]) == 2 * PARTITIONS
