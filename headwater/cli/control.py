@@ -14,9 +14,14 @@ from rich.table import Table
 
 from headwater.cli.local import DataDir, explained, local_settings
 from headwater.local.state import read_state
+from headwater.logs import configure_logs
+from headwater.settings import Settings
 
 if TYPE_CHECKING:  # the light client install has neither Kafka nor encryption; the commands say so when they run
     from headwater.control import ControlPlane, ControlWriter, Key, Project
+
+START_SECONDS = 10.0
+WIDTH = 250  # keys are to be copied, so no column is cut to the terminal's width
 
 project = typer.Typer(help="Projects.", no_args_is_help=True)
 key = typer.Typer(help="A project's keys.", no_args_is_help=True)
@@ -108,7 +113,7 @@ def _plane(data_dir: Path | None) -> "Iterator[ControlPlane]":
     with explained(ControlError):
         plane = ControlPlane(_settings(data_dir))
         try:
-            plane.start()
+            plane.start(START_SECONDS)
             yield plane
         finally:
             plane.stop()
@@ -119,15 +124,18 @@ def _writer(data_dir: Path | None) -> "Iterator[ControlWriter]":
     with explained():
         from headwater.control import ControlError, ControlWriter
 
-    with explained(ControlError), ControlWriter(_settings(data_dir)) as writer:
+    with explained(ControlError), ControlWriter(_settings(data_dir), START_SECONDS) as writer:
         yield writer
 
 
-def _settings(data_dir: Path | None) -> Any:
+def _settings(data_dir: Path | None) -> Settings:
     """Settings of the environment; Kafka and the secret of the local stack where one runs in the data directory."""
     settings = local_settings(data_dir)
     state = read_state(settings.data_dir)
-    return settings if state is None else local_settings(data_dir, kafka=state.kafka, secret=state.secret)
+    if state is not None:
+        settings = local_settings(data_dir, kafka=state.kafka, secret=state.secret)
+    configure_logs(settings.model_copy(update={"log_format": "console"}), "cli")  # to stderr: stdout is the answer's
+    return settings
 
 
 def _project_id(given: str | None, data_dir: Path | None) -> str:
@@ -174,4 +182,4 @@ def _print(content: dict[str, Any] | list[dict[str, Any]], as_json: bool) -> Non
     table = Table(*(content[0] if content else ("none yet",)), box=None)
     for row in content:
         table.add_row(*(escape(str(value)) for value in row.values()))
-    Console(soft_wrap=True).print(table)
+    Console(width=WIDTH).print(table)

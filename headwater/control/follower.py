@@ -22,6 +22,7 @@ from headwater.topics import control_topic
 PARTITION = 0
 POLL_SECONDS = 0.1
 RETRY_SECONDS = 1.0
+METADATA_SECONDS = 2.0
 CATCH_UP_INTERVAL = 0.05  # seconds between two looks at the topic's end, however many ask
 
 log = structlog.get_logger("headwater.control")
@@ -37,7 +38,7 @@ class ControlPlane:
         self._settings = settings
         self._topic = control_topic(settings)
         self._state = ControlState(Seal(settings.required_secret()))
-        self._admin = AdminClient(client_config(settings) | {"log_level": 2})
+        self._admin = AdminClient(client_config(settings) | {"log_level": 0})
         self._stopping = threading.Event()
         self._changed = threading.Condition()
         self._next_offset = 0  # what comes before it has been applied
@@ -167,9 +168,10 @@ class ControlPlane:
 
     def _topic_is_there(self) -> bool:
         try:
+            self._admin.list_topics(timeout=METADATA_SECONDS)  # quiet and quick where Kafka cannot be reached
             create_base_topics(self._settings)
-        except KafkaException as error:
-            log.warning("Kafka cannot be reached; trying again", kafka=self._settings.kafka, error=str(error.args[0]))
+        except (KafkaException, FutureTimeoutError) as error:
+            log.warning("Kafka cannot be reached; trying again", kafka=self._settings.kafka, error=str(error))
             return False
         return True
 
@@ -184,7 +186,7 @@ class ControlPlane:
             log.warning("control topic cannot be read; trying again", error=error.str())
 
     def _apply(self, message: Message) -> None:
-        before = len(self._state.sealed_out)
+        readable = not self._state.sealed_out
         try:
             self._state.apply(message.key(), message.value())
         except UnreadableRecordError as error:
@@ -194,9 +196,9 @@ class ControlPlane:
                 offset=message.offset(),
                 error=str(error),
             )
-        if len(self._state.sealed_out) > before:
+        if readable and self._state.sealed_out:  # said once: with a wrong secret it is so for every key
             log.error(
-                "a stored key cannot be decrypted and is not valid here: HEADWATER_SECRET is not the one it was written under",
+                "stored keys cannot be decrypted and are not valid here: HEADWATER_SECRET is not what they were written under",
                 topic=self._topic,
                 offset=message.offset(),
             )
