@@ -34,15 +34,20 @@ class _ZlibDecoder:
 
     def __init__(self) -> None:
         self._inner = zlib.decompressobj(zlib.MAX_WBITS | 32)
+        self._rest = b""
 
     def feed(self, chunk: bytes, limit: int) -> bytes:
-        chunk = self._inner.unconsumed_tail + self._inner.unused_data + chunk
-        if self._inner.eof and chunk:
-            self._inner = zlib.decompressobj(zlib.MAX_WBITS | 32)
-        return self._inner.decompress(chunk, limit) if chunk else b""
+        out = b""
+        self._rest += chunk
+        while self._rest and not out:
+            if self._inner.eof:
+                self._inner = zlib.decompressobj(zlib.MAX_WBITS | 32)
+            out = self._inner.decompress(self._rest, limit)
+            self._rest = self._inner.unused_data if self._inner.eof else self._inner.unconsumed_tail
+        return out
 
     def finished(self) -> bool:
-        return self._inner.eof
+        return self._inner.eof and not self._rest
 
 
 class _Lz4Decoder:
@@ -50,31 +55,47 @@ class _Lz4Decoder:
         self._inner = lz4.frame.LZ4FrameDecompressor()
 
     def feed(self, chunk: bytes, limit: int) -> bytes:
-        if self._inner.eof:
-            chunk = (self._inner.unused_data or b"") + chunk
-            if not chunk:
-                return b""
-            self._inner = lz4.frame.LZ4FrameDecompressor()
-        return bytes(self._inner.decompress(chunk, max_length=limit))
+        out = b""
+        while not out:
+            if self._inner.eof:
+                chunk = (self._inner.unused_data or b"") + chunk
+                if not chunk:
+                    break
+                self._inner = lz4.frame.LZ4FrameDecompressor()
+            out = bytes(self._inner.decompress(chunk, max_length=limit))
+            chunk = b""
+            if not self._inner.eof:
+                break
+        return out
 
     def finished(self) -> bool:
         return bool(self._inner.eof)
 
 
 class _ZstdDecoder:
+    """zstd, several frames in a row. The library has no bound on its output, so it gets small bites: each gives 128 MiB at most."""
+
+    _BITE = 4096
+
     def __init__(self) -> None:
         self._inner = zstandard.ZstdDecompressor().decompressobj()
+        self._rest = b""
 
     def feed(self, chunk: bytes, limit: int) -> bytes:
-        if self._inner.eof:
-            chunk = self._inner.unused_data + chunk
-            if not chunk:
-                return b""
-            self._inner = zstandard.ZstdDecompressor().decompressobj()
-        return self._inner.decompress(chunk) if chunk else b""
+        self._rest += chunk
+        out = bytearray()
+        position = 0
+        while position < len(self._rest) and len(out) < limit:
+            if self._inner.eof:
+                self._inner = zstandard.ZstdDecompressor().decompressobj()
+            bite = self._rest[position : position + self._BITE]
+            out += self._inner.decompress(bite)
+            position += len(bite) - len(self._inner.unused_data)
+        self._rest = self._rest[position:]
+        return bytes(out)
 
     def finished(self) -> bool:
-        return self._inner.eof
+        return self._inner.eof and not self._rest
 
 
 class _ZlibEncoder:

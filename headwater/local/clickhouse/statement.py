@@ -4,6 +4,7 @@ The engine takes an insert's data from a file and gives a query's result to a fi
 its format and its data, and gets `FROM INFILE`, `file()` for `input()`, or `INTO OUTFILE`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
@@ -12,6 +13,11 @@ from headwater.local.clickhouse import errors
 from headwater.local.clickhouse.tokens import Token, TokenKind, literal, tokens
 
 _QUERY_VERBS = (b"SELECT", b"WITH", b"FROM", b"SHOW", b"DESCRIBE", b"DESC", b"EXISTS", b"EXPLAIN", b"CHECK")
+# Words that may stand behind a column's name; a format is called like none of them.
+_AFTER_A_COLUMN = tuple(
+    b"AND AS ASC BETWEEN COLLATE DESC EXCEPT FORMAT FROM GROUP HAVING ILIKE IN INTERSECT IS LIKE LIMIT NOT NULLS OFFSET OR ORDER "
+    b"PREWHERE QUALIFY SETTINGS UNION WHERE WINDOW WITH".split()
+)
 _SELECTS = (b"SELECT", b"WITH", b"FROM")
 
 
@@ -69,9 +75,8 @@ def recognise(text: bytes) -> Statement:
     Raises EngineError for an empty text, for several statements at once, and for INTO OUTFILE and FROM INFILE, which
     ClickHouse refuses over HTTP too.
     """
-    stream = tokens(text)
-    first = next((t for t in stream if not t.is_symbol(b"(")), None)
-    if first is None:
+    first = next((t for t in tokens(text) if not t.is_symbol(b"(")), None)
+    if first is None or first.is_symbol(b";"):
         raise errors.refused(errors.SYNTAX_ERROR, "Syntax error: the query is empty")
     verb = first.text.upper()
     if first.is_word(b"INSERT"):
@@ -118,60 +123,70 @@ def _query(text: bytes, verb: bytes, parts: list[Token]) -> Statement:
 
 
 def _insert(text: bytes) -> Statement:
-    """An INSERT: after the table's name come, outside of brackets, [SETTINGS ...] and VALUES, FORMAT or a SELECT."""
+    """An INSERT: after the table's name come, outside of brackets, [SETTINGS ...] and VALUES, FORMAT name or a SELECT."""
     stream = tokens(text)
-    for token in stream:
-        if token.is_word(b"INTO"):
-            break
-    name = next(stream, None)
-    while name is not None and name.is_word(b"TABLE", b"FUNCTION"):
-        name = next(stream, None)
-    previous = name
-    clause = None  # where FROM INFILE would go
+    _skip_to_table(stream)
+    cut = None  # the first of SETTINGS, VALUES and FORMAT: FROM INFILE goes before it
     select = False
-    end = len(text)
     calls: list[tuple[int, int]] = []
-    input_name: Token | None = None
+    before: Token | None = None
+    previous: Token | None = None
     for token in stream:
-        if input_name is not None:
-            if token.is_symbol(b"("):
-                calls.append((input_name.start, token.end))
-            input_name = None
-        if token.is_word(b"INPUT") and previous is not None and not previous.is_symbol(b"."):
-            input_name = token
-        if token.depth == 0 and not (previous is not None and previous.is_symbol(b".")):
-            if (
-                previous is not None
-                and previous.is_word(b"FORMAT")
-                and token.kind in (TokenKind.WORD, TokenKind.QUOTED_NAME)
-            ):
-                if not select or calls:
-                    cut = previous.start if clause is None else clause
-                    start = _data_start(text, token.end)
-                    return _with_data(text, cut, previous.start, _name(token), start, calls)
-            elif not select and token.is_word(b"VALUES"):
-                cut = token.start if clause is None else clause
-                return _with_data(text, cut, token.start, "Values", token.end, calls)
-            elif not select and token.is_word(b"SETTINGS"):
-                clause = token.start
-            elif not select and token.is_word(b"FROM"):
-                following = next(tokens(text, token.end), None)
-                if following is not None and following.is_word(b"INFILE"):
-                    raise errors.refused(errors.UNKNOWN_TYPE_OF_QUERY, "FROM INFILE is not allowed")
+        if previous is not None and previous.is_word(b"INPUT") and token.is_symbol(b"(") and not _qualified(before):
+            calls.append((previous.start, token.end))
+        if token.depth == 0 and not _qualified(previous):
+            if previous is not None and _is_format(before, previous, token) and (calls or not select):
+                start = previous.start if cut is None else cut
+                data = _data_start(text, token.end)
+                return Statement(
+                    Kind.INSERT,
+                    "INSERT",
+                    text[: previous.start],
+                    start,
+                    previous.start,
+                    _name(token),
+                    data,
+                    tuple(calls),
+                )
+            if token.is_word(b"SELECT", b"WITH"):
+                select = True
             elif token.is_symbol(b";"):
-                end = token.start
-                _single_statement(text)
                 break
-        if token.is_word(b"SELECT", b"WITH"):
-            select = True
-        previous = token
+            elif not select and token.is_word(b"SETTINGS", b"VALUES"):
+                cut = token.start if cut is None else cut
+                if token.is_word(b"VALUES"):
+                    return Statement(Kind.INSERT, "INSERT", text[: token.start], cut, token.start, "Values", token.end)
+            elif not select and token.is_word(b"INFILE") and previous is not None and previous.is_word(b"FROM"):
+                raise errors.refused(errors.UNKNOWN_TYPE_OF_QUERY, "FROM INFILE is not allowed")
+        before, previous = previous, token
+    end = _single_statement(text)[-1].end
     return Statement(Kind.COMMAND, "INSERT", text[:end], end, end)
 
 
-def _with_data(
-    text: bytes, cut: int, text_end: int, fmt: str, data_start: int, calls: list[tuple[int, int]]
-) -> Statement:
-    return Statement(Kind.INSERT, "INSERT", text[:text_end], cut, text_end, fmt, data_start, tuple(calls))
+def _skip_to_table(stream: Iterator[Token]) -> None:
+    """Read past INSERT INTO [TABLE|FUNCTION] and the first part of the table's name."""
+    for token in stream:
+        if token.is_word(b"INTO"):
+            break
+    for token in stream:
+        if not token.is_word(b"TABLE", b"FUNCTION"):
+            break
+
+
+def _qualified(token: Token | None) -> bool:
+    """Whether what follows `token` is the second part of a name."""
+    return token is not None and token.is_symbol(b".")
+
+
+def _is_format(before: Token | None, word: Token, name: Token) -> bool:
+    """Whether `word name` is a FORMAT clause, and not a column that is called format."""
+    return (
+        word.is_word(b"FORMAT")
+        and name.kind in (TokenKind.WORD, TokenKind.QUOTED_NAME)
+        and not name.is_word(*_AFTER_A_COLUMN)
+        and not _qualified(before)
+        and not (before is not None and before.is_word(b"AS"))
+    )
 
 
 def _data_start(text: bytes, position: int) -> int:
