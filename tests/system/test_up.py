@@ -1,0 +1,176 @@
+"""The local stack as a user has it: through the command line, every process real."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.timeout(600)
+SERVICES = ["clickhouse", "http", "kafka", "processor-1", "sink"]
+START_LIMIT = 240.0
+
+
+class Stack:
+    """The command line with one data directory."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "headwater.cli", *arguments, "--data-dir", str(self.data_dir)]
+
+    def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        # Returns only when nobody holds the pipes: so it also shows that `up --detach` lets go of them.
+        done = subprocess.run(
+            self.command(*arguments), capture_output=True, text=True, timeout=START_LIMIT, check=False
+        )
+        assert done.returncode == code, done.stderr
+        return done
+
+    def status(self) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(self.run("status", "--json").stdout)
+        return answer
+
+    def processes(self) -> list[psutil.Process]:
+        """All processes that were started for this data directory, whoever their parent is now."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                if any(str(self.data_dir) in word for word in (*process.cmdline(), *process.environ().values())):
+                    found.append(process)
+        return [process for process in found if process.pid != os.getpid()]
+
+
+@pytest.fixture
+def new_stack(tmp_path: Path) -> Iterator[Callable[[str], Stack]]:
+    stacks: list[Stack] = []
+
+    def make(name: str) -> Stack:
+        stacks.append(Stack(tmp_path / name))
+        return stacks[-1]
+
+    yield make
+    for stack in stacks:
+        stack.run("down")
+
+
+def collected(status: dict[str, Any], event: dict[str, Any] | None = None) -> Any:
+    """Count the collection `seen`, after sending an event to it if there is one."""
+    project = f"{status['url']}/3.0/projects/{status['project_id']}"
+    with httpx.Client(timeout=30) as client:
+        if event is not None:
+            answer = client.post(f"{project}/events/seen", json=event, headers={"Authorization": status["write_key"]})
+            assert answer.status_code == 201, answer.text
+        answer = client.get(
+            f"{project}/queries/count",
+            params={"event_collection": "seen", "timeframe": "this_7_days"},
+            headers={"Authorization": status["read_key"]},
+        )
+        return answer.json().get("result")
+
+
+def test_a_stack_from_its_first_start_to_its_end(new_stack: Callable[[str], Stack]) -> None:
+    stack = new_stack("stack")
+    assert "No stack runs" in stack.run("status", "--json", code=1).stderr
+    stack.run("up", "--detach")
+    first = stack.status()
+    assert first["ready"]
+    assert sorted(first["services"]) == SERVICES
+    assert all(service["ready"] for service in first["services"].values())
+    assert first["database"] == f"headwater_{first['project_id']}"
+    assert len(first["project_id"]) == 24
+    assert {len(first[key]) for key in ("master_key", "write_key", "read_key")} == {64}
+    assert httpx.get(f"{first['url']}/readyz").status_code == 200
+    assert httpx.post(first["clickhouse"], content="SELECT 1").text == "1\n"
+    for private in ("deployment.json", "run/state.json"):
+        assert stat.S_IMODE((stack.data_dir / private).stat().st_mode) == 0o600
+    assert {path.name for path in (stack.data_dir / "logs").iterdir()} >= {"supervisor.log", "http.log", "sink.log"}
+
+    assert "already; nothing was changed" in stack.run("up", "--detach", "--processors", "3").stdout
+    assert stack.status()["services"] == first["services"]
+
+    collected(first, {"n": 1})
+    wait_until(lambda: collected(first) == 1, 60)
+    wait_until(lambda: "seen" in stack.run("status").stdout, 30)
+
+    for name in SERVICES:
+        before = stack.status()["services"][name]
+        os.kill(before["pid"], signal.SIGKILL)
+        after = wait_until(
+            lambda name=name, before=before: (
+                (now := stack.status()["services"][name])["ready"] and now["pid"] != before["pid"] and now
+            ),
+            90,
+        )
+        assert (after["port"], after["restarts"]) == (before["port"], 1)
+    wait_until(lambda: stack.status()["ready"], 90)
+    assert collected(first) == 1
+
+    supervisor = json.loads((stack.data_dir / "run" / "state.json").read_text())["supervisor_pid"]
+    os.kill(supervisor, signal.SIGKILL)
+    wait_until(lambda: not stack.processes(), 30)
+    stack.run("status", "--json", code=1)
+    stack.run("up", "--detach", "--processors", "2")
+    second = stack.status()
+    assert sorted(second["services"]) == sorted([*SERVICES, "processor-2"])
+    same = ("url", "project_id", "write_key", "kafka", "clickhouse")
+    assert [second[name] for name in same] == [first[name] for name in same]
+    wait_until(lambda: collected(second) == 1, 60)
+
+    assert "Stopped" in stack.run("down").stdout
+    assert stack.processes() == []
+    assert list((stack.data_dir / "run").iterdir()) == []
+    assert "No stack runs" in stack.run("down").stdout
+
+
+def test_two_stacks_side_by_side_and_ctrl_c(new_stack: Callable[[str], Stack], tmp_path: Path) -> None:
+    foreground, background = new_stack("foreground"), new_stack("background")
+    with (tmp_path / "foreground.txt").open("w") as output:
+        process = subprocess.Popen(foreground.command("up"), stdout=output, stderr=output, start_new_session=True)
+    try:
+        background.run("up", "--detach")
+        wait_until(lambda: "Headwater is ready" in (tmp_path / "foreground.txt").read_text(), START_LIMIT)
+        one, other = foreground.status(), background.status()
+        for name in ("url", "kafka", "clickhouse", "project_id"):
+            assert one[name] != other[name]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(90) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert foreground.processes() == []
+    assert background.status()["ready"]
+
+
+def test_a_stack_that_cannot_start_says_why_and_leaves_nothing(new_stack: Callable[[str], Stack]) -> None:
+    stack = new_stack("stack")
+    (stack.data_dir / "clickhouse").mkdir(parents=True)
+    (stack.data_dir / "clickhouse").rmdir()
+    (stack.data_dir / "clickhouse").write_text("not a folder")
+    assert "clickhouse ended 5 times before it was ready" in stack.run("up", "--detach", code=1).stderr
+    assert stack.processes() == []
+    assert "The last one did not start: clickhouse ended" in stack.run("status", code=1).stderr
+
+
+def test_settings_that_are_wrong_are_one_line(
+    new_stack: Callable[[str], Stack], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADWATER_PROT", "7000")
+    failed = new_stack("stack").run("up", code=1)
+    monkeypatch.delenv("HEADWATER_PROT")
+    assert failed.stdout == ""
+    assert failed.stderr.splitlines() == [
+        "HEADWATER_PROT is not a setting of Headwater. Known settings are in docs/settings.md."
+    ]
