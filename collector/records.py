@@ -58,7 +58,8 @@ class RequestRecords:
             head = self._collections[collection] = self._project + _string(collection.encode()) + b"\x02\x48"
         received = self._received
         timestamp = received if reserved.timestamp is None else GIVEN + _long(reserved.timestamp)
-        size = _long(len(properties))
+        length = len(properties)
+        size = _SIZES[length] if length < len(_SIZES) else _long(length)
         value = b"".join((head, identity.encode(), timestamp, received, sender, size, properties))
         return record_key(self._project_id, event, identity), value
 
@@ -88,3 +89,6 @@ def _long(number: int) -> bytes:
         number >>= 7
     out.append(number)
     return bytes(out)
+
+
+_SIZES = tuple(_long(size) for size in range(4_096))  # of most events; 4,096 short byte strings

@@ -7,9 +7,8 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -45,8 +44,7 @@ class RuleError(ValueError):
         return f"{self.name}: {self.description}"
 
 
-@dataclass(frozen=True, slots=True)
-class Reserved:
+class Reserved(NamedTuple):
     """The members of an event's `keen` object that travel beside its properties.
 
     `timestamp` is in milliseconds since 1970 UTC; `client_id` is what the client calls the event: its uniqueness_token,
