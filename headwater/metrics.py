@@ -58,6 +58,7 @@ insert_failures = _counter(
     "sink_insert_failures_total", "Inserts that failed and are tried again, by ClickHouse's error code.", "code"
 )
 sink_paused = _gauge("sink_paused", "1 while the sink waits for ClickHouse, else 0.")
+sink_buffered_records = _gauge("sink_buffered_records", "Records that are read but not yet inserted.")
 sink_lag_seconds = _gauge("sink_lag_seconds", "Age of the oldest record that is read but not yet inserted.")
 
 # API

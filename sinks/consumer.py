@@ -246,6 +246,7 @@ class Sink:
 
     def _observe(self, now: float) -> None:
         oldest = self._batches.oldest
+        metrics.sink_buffered_records.set(self._batches.records)
         metrics.sink_lag_seconds.set(0.0 if oldest is None else now - oldest)
         metrics.sink_paused.set(1 if self._paused or self._stopped_at is not None else 0)
 
