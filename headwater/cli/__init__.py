@@ -5,6 +5,7 @@ import sys
 import typer
 
 from headwater.cli.control import key, project
+from headwater.cli.demo import demo
 from headwater.cli.load import load
 from headwater.cli.query import query
 from headwater.cli.services import serve, worker
@@ -19,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (up, status, down, load, query, serve, worker):
+for command in (up, status, down, demo, load, query, serve, worker):
     app.command()(command)
 for name, group in (("project", project), ("key", key)):
     app.add_typer(group, name=name)

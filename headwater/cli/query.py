@@ -3,16 +3,15 @@
 import csv
 import re
 import sys
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import orjson
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from headwater.cli.local import DataDir, local_settings
+from headwater.cli.tables import as_table, flattened
 from headwater.client.connection import connect
 from headwater.client.errors import ConnectError
 from headwater.query import QueryError, Result
@@ -118,31 +117,6 @@ def as_filter(text: str) -> dict[str, Any]:
     return {"property_name": match["property"], "operator": match["operator"], "property_value": value}
 
 
-def as_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """Rows as a table: numbers to the right, an absent value empty, nested properties in columns of dotted names."""
-    flat = [flattened(row) for row in rows]
-    names = list(dict.fromkeys(name for row in flat for name in row))
-    table = Table()
-    for name in names:
-        values = [row.get(name) for row in flat]
-        numeric = all(isinstance(value, int | float | None) and not isinstance(value, bool) for value in values)
-        table.add_column(escape(name), justify="right" if numeric else "left", overflow="fold")
-    for row in flat:
-        table.add_row(*(escape(as_text(row.get(name), grouped=name == "result")) for name in names))
-    return table
-
-
-def as_text(value: Any, *, grouped: bool) -> str:
-    """A value as a cell shows it: numbers to four places, and with thousands `grouped` where they count something."""
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return (f"{value:,.4f}" if grouped else f"{value:.4f}").rstrip("0").rstrip(".")
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}" if grouped else str(value)
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
-
-
 def write_csv(result: Result) -> None:
     """The rows on standard output, with a header; values as they are, lists as JSON."""
     flat = [flattened(row) for row in result.rows()]
@@ -152,14 +126,3 @@ def write_csv(result: Result) -> None:
     for row in flat:
         values = (row.get(name) for name in names)
         writer.writerow(orjson.dumps(value).decode() if isinstance(value, list | bool) else value for value in values)
-
-
-def flattened(row: dict[str, Any], parent: str = "") -> dict[str, Any]:
-    """A nested object's members under dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in row.items():
-        if isinstance(value, dict):
-            flat |= flattened(value, f"{parent}{name}.")
-        else:
-            flat[parent + name] = value
-    return flat

@@ -41,6 +41,12 @@ def flights_file() -> Path:
     return Path(spec.origin).parent / "data" / "flights.csv.zip"
 
 
+def count_flights(path: Path) -> int:
+    """How many flights are in the file."""
+    with zipfile.ZipFile(path) as archive, archive.open("flights.csv") as raw:
+        return sum(1 for _ in raw) - 1
+
+
 def read_flights(path: Path) -> Iterator[Flight]:
     """Every flight in the file's order. Numbers are numbers, and what has no value is no property.
 

