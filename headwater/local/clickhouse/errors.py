@@ -41,6 +41,7 @@ _CODES_OF_STATUS: dict[int, tuple[int, ...]] = {
 _STATUS = {code: status for status, codes in _CODES_OF_STATUS.items() for code in codes}
 _CODE = re.compile(r"Code: (\d+)\. ")
 _NESTED = re.compile(r"(Code: \d+\. DB::Exception: )(?:Code: \d+\. DB::Exception: )+")
+_INNER_ENDING = re.compile(r" \(version [^)]*\)\. \(\w+\)")
 _SPOOLED_FILE = re.compile(r": \(in file/uri [^)]*\)")
 
 
@@ -65,7 +66,7 @@ def refused(code: int, what: str) -> EngineError:
 
 def from_engine(error: Exception) -> EngineError:
     """What chDB raised, with its code, without repeated prefixes and without the path of our spool file."""
-    text = _SPOOLED_FILE.sub("", _NESTED.sub(r"\1", str(error).strip()))
+    text = _INNER_ENDING.sub("", _SPOOLED_FILE.sub("", _NESTED.sub(r"\1", str(error).strip())))
     found = _CODE.match(text)
     if found is None:
         return refused(UNKNOWN_EXCEPTION, text)

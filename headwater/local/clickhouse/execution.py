@@ -201,7 +201,8 @@ class Executor:
         head = request.query.encode("utf-8", "surrogateescape")
         if head.strip():
             if (statement := recognise(head)).kind is Kind.INSERT:
-                _spool(data, head[statement.data_start :], body)
+                beginning = head[statement.data_start :]
+                _spool(data, beginning and beginning + b"\n", body)
                 return statement
             head += b"\n"
         while len(head) <= STATEMENT_LIMIT and (piece := body.read()):
