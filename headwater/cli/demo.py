@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.rule import Rule
 
 from headwater.cli.local import DataDir, explained, local_settings
 from headwater.cli.stack import up
@@ -83,7 +82,7 @@ def _print_delivery(console: Console, delivery: "Delivery", rows: int, total: in
 
 def _print_answer(console: Console, question: "Question", result: Result, state: State) -> None:
     console.print()
-    console.print(Rule(question.title, align="left"))
+    console.print(question.title, style="bold", highlight=False)
     console.print(as_table(pivoted(result)))
     console.print(question.python(), style="cyan", markup=False, highlight=False, soft_wrap=True)
     curl = question.curl(state.url, str(state.project_id), str(state.read_key))
@@ -105,13 +104,14 @@ def _check(console: Console, file: Path, results: list[Result]) -> None:
 
 def _print_farewell(console: Console, settings: Settings, state: State) -> None:
     where = "" if settings.data_dir == Path(".headwater") else f" --data-dir {settings.data_dir}"
+    argument = f'data_dir="{settings.data_dir}"' if where else ""
     console.print(
         f"""
 The stack goes on running at {state.url}.
 
     .venv/bin/headwater query count flights --group-by origin --order-by result:DESC{where}
     .venv/bin/headwater status{where}
-    .venv/bin/python -c 'import headwater; print(headwater.connect({"" if not where else f"data_dir={str(settings.data_dir)!r}"}).live())'
+    .venv/bin/python -c 'import headwater; print(headwater.connect({argument}).live())'
 
 Stop it with
     .venv/bin/headwater down{where}""",

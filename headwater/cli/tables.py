@@ -34,7 +34,7 @@ def pivoted(result: Result) -> list[dict[str, Any]]:
     for row in result.rows():
         start = row["start"].partition("T00:00:00.000")[0]
         column = "result" if group is None else as_text(row[group], grouped=False)
-        buckets.setdefault(start, {"from": start})[column] = row["result"]
+        buckets.setdefault(start, {"start": start})[column] = row["result"]
     return list(buckets.values())
 
 

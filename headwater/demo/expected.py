@@ -25,7 +25,8 @@ Rows = list[dict[str, Any]]
 
 
 def different_answers(flights: pd.DataFrame, results: Sequence[Result]) -> list[str]:
-    """The titles of the questions whose results are not pandas'. `flights` is the file as pandas reads it, or its beginning."""
+    """The titles of the questions whose results are not pandas'. `flights` holds the rows of the file
+    that were sent, in that order."""
     answers = {question.title: rows for question, rows in answers_by_pandas(flights)}
     return [
         question.title
@@ -37,7 +38,7 @@ def different_answers(flights: pd.DataFrame, results: Sequence[Result]) -> list[
 def answers_by_pandas(flights: pd.DataFrame) -> Iterator[tuple[Question, Rows]]:
     """Each question with its rows, for flights whose visitors come in the order of the rows."""
     visits = list(itertools.islice(visitors(), len(flights)))
-    browsers = {agent: _browser(agent) for agent in {visit.user_agent for visit in visits}}
+    systems = {agent: _system(agent) for agent in {visit.user_agent for visit in visits}}
     delays = flights.groupby("carrier")["arr_delay"].mean().sort_values(ascending=False).head(10)
     yield DELAY_BY_CARRIER, [{"carrier": carrier, "result": delay} for carrier, delay in delays.items()]
 
@@ -66,7 +67,7 @@ def answers_by_pandas(flights: pd.DataFrame) -> Iterator[tuple[Question, Rows]]:
     seen = flights.assign(
         departure=departure,
         country=[str(country(visit.ip_address)) for visit in visits],
-        browser=[browsers[visit.user_agent] for visit in visits],
+        system=[systems[visit.user_agent] for visit in visits],
     )
     early = seen[(seen["dest"] == "HNL") & (seen["arr_delay"] < 0)].sort_values("departure").tail(5)
     yield (
@@ -78,7 +79,7 @@ def answers_by_pandas(flights: pd.DataFrame) -> Iterator[tuple[Question, Rows]]:
                 "flight": row.flight,
                 "origin": row.origin,
                 "arr_delay": row.arr_delay,
-                "tech": {"browser": {"family": row.browser}},
+                "tech": {"os": {"family": row.system}},
             }
             for row in early.itertuples()
         ],
@@ -101,11 +102,11 @@ def same_rows(result: Result, expected: Rows) -> bool:
         for row in result.rows()
     ]
     if not result.definition.order_by:
-        rows, expected = sorted(rows, key=repr_of), sorted(expected, key=repr_of)
+        rows, expected = sorted(rows, key=_text_key), sorted(expected, key=_text_key)
     return len(rows) == len(expected) and all(_same(row, other) for row, other in zip(rows, expected, strict=True))
 
 
-def repr_of(row: dict[str, Any]) -> str:
+def _text_key(row: dict[str, Any]) -> str:
     """A key that orders rows by what is text in them."""
     return repr(sorted((name, str(value)) for name, value in row.items() if not isinstance(value, int | float)))
 
@@ -124,8 +125,8 @@ def _percentile_95(delays: "pd.Series[float]") -> float:
     return float(known.iloc[math.ceil(0.95 * len(known)) - 1]) if len(known) else math.nan
 
 
-def _browser(agent: str) -> str:
-    found = ua_parser.parse(agent).user_agent
+def _system(agent: str) -> str:
+    found = ua_parser.parse(agent).os
     return found.family if found else "Other"
 
 

@@ -65,7 +65,7 @@ LATEST_EARLY = Question(
             {"property_name": "arr_delay", "operator": "lt", "property_value": 0},
         ],
         "latest": 5,
-        "property_names": ["keen.timestamp", "carrier", "flight", "origin", "arr_delay", "tech.browser.family"],
+        "property_names": ["keen.timestamp", "carrier", "flight", "arr_delay", "tech.os.family"],
     },
 )
 EVENTS_BY_COUNTRY = Question(

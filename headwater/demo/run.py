@@ -47,10 +47,15 @@ def send_flights(
     if client.failed:
         raise DemoError(f"{client.failed:,} of {number:,} events were not accepted; the log above says why.")
     new = {"property_name": "keen.created_at", "operator": "gte", "property_value": started_at.isoformat()}
-    while (visible := client.count(COLLECTION, filters=[new]).value) < number:
-        if time.perf_counter() - answered > VISIBLE_SECONDS:
+    while True:
+        asked = time.perf_counter()
+        visible = client.count(COLLECTION, filters=[new]).value
+        if visible >= number:
+            break
+        if asked - answered > VISIBLE_SECONDS:
             raise DemoError(f"{visible:,} of {number:,} events are visible after {VISIBLE_SECONDS:g} seconds.")
-        time.sleep(POLL_SECONDS)
+        # Asking takes from the engine what the sink needs; so most of the time is left to the sink.
+        time.sleep(max(POLL_SECONDS, 4 * (time.perf_counter() - asked)))
     return Delivery(number, answered - started, time.perf_counter() - answered)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any, NamedTuple, TypeAlias
@@ -58,7 +59,7 @@ def _ndjson(content: IO[bytes]) -> Iterator[Row]:
 
 
 def _csv(content: IO[bytes], header: list[str], readers: list[Read]) -> Iterator[Row]:
-    for number, cells in _records(content):
+    for number, cells in itertools.islice(_records(content), 1, None):
         if len(cells) != len(header):
             yield Row(number, None, f"has {len(cells)} cells where the header has {len(header)}")
             continue
