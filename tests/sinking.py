@@ -165,7 +165,7 @@ def read(settings: Settings, collection: Collection, count: int) -> list[Message
         consumer.assign([TopicPartition(topic, n, 0) for n in range(settings.collection_partitions)])
         records: list[Message] = []
         while len(records) < count:
-            records += consumer.consume(count - len(records), 10)
+            records += consumer.consume(count - len(records), 0.2)
         return records
     finally:
         consumer.close()
@@ -181,7 +181,7 @@ def dead_letters(settings: Settings) -> list[dict[str, Any]]:
         consumer.assign([place])
         found: list[dict[str, Any]] = []
         while len(found) < end:
-            for message in consumer.consume(end - len(found), 10):
+            for message in consumer.consume(end - len(found), 0.2):
                 assert message.error() is None
                 found.append(codec("dead_letter").decode(message.value() or b""))
         return found

@@ -5,6 +5,7 @@ import sys
 import typer
 
 from headwater.cli.control import key, project
+from headwater.cli.dead_letters import dead_letter
 from headwater.cli.demo import demo
 from headwater.cli.load import load
 from headwater.cli.query import query
@@ -22,7 +23,7 @@ app = typer.Typer(
 
 for command in (up, status, down, demo, load, query, serve, worker):
     app.command()(command)
-for name, group in (("project", project), ("key", key)):
+for name, group in (("project", project), ("key", key), ("dead-letter", dead_letter)):
     app.add_typer(group, name=name)
 
 
