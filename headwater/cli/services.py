@@ -29,10 +29,11 @@ def serve(
 ) -> None:
     """Serve HTTP until SIGTERM. Everything else is set by HEADWATER_* variables."""
     settings = local_settings(data_dir)
-    with explained(OSError):
+    with explained():
+        from headwater.control.model import ControlError
         from headwater.serve import ServeError, run_http
 
-        with explained(ServeError):
+        with explained(ServeError, ControlError, OSError):
             run_http(service.value, settings)
 
 
@@ -43,8 +44,11 @@ def worker(
     """Run a worker until SIGTERM. Everything else is set by HEADWATER_* variables."""
     settings = local_settings(data_dir)
     with explained():
+        from headwater.control.model import ControlError
+
         if service is WorkerService.PROCESSOR:
             from processors.app import run
         else:
             from sinks.app import run
-    run(settings)
+    with explained(ControlError, OSError):
+        run(settings)

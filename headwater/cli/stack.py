@@ -60,7 +60,7 @@ def up(
         clickhouse=clickhouse or (settings.clickhouse if "clickhouse" in given else None),
         processors=processors,
     )
-    with explained(StackError, MavenError, DeploymentError, PortError, ControlError):
+    with explained(StackError, MavenError, DeploymentError, PortError, ControlError, OSError):
         try:
             if detach:
                 if options.kafka is None:

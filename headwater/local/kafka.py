@@ -97,6 +97,7 @@ class KafkaNode:
         return [
             str(JAVA),
             *JVM,
+            f"-XX:ErrorFile={self.log_file.resolve()}.crash",
             f"-Djava.io.tmpdir={self._temporary.resolve()}",
             f"-Dlog4j2.configurationFile={LOG_CONFIGURATION.as_uri()}",
             f"-Dheadwater.kafka.log={self.log_file.resolve()}",

@@ -11,7 +11,7 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from headwater.local.kafka import KafkaNode, fetch_kafka
+from headwater.local.kafka import KafkaNode
 from headwater.local.ports import reachable
 from headwater.settings import PREFIX, Settings
 
@@ -38,16 +38,15 @@ class Service:
 BACKENDS, COLLECTING, PROCESSING, SINKING = range(4)
 
 
-def kafka_service(folder: Path, logs: Path, port: int, controller_port: int) -> Service:
-    """Our own Kafka. Downloads its jars where they are not cached; raises maven.MavenError."""
+def kafka_service(folder: Path, logs: Path, port: int, controller_port: int, jars: list[Path]) -> Service:
+    """Our own Kafka."""
     node = KafkaNode(folder, logs / "kafka.log", port, controller_port)
-    jars = fetch_kafka()
     return Service(
         name="kafka",
         stage=BACKENDS,
         command=node.command(),
         environment=node.environment(jars),
-        log_file=logs / "kafka.out",
+        log_file=node.log_file,
         port=port,
         probe=kafka_probe(node.bootstrap),
         prepare=lambda: node.prepare(jars),

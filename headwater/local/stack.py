@@ -17,6 +17,7 @@ from headwater.control.model import Project
 from headwater.local.child import is_running as process_is_running
 from headwater.local.child import kill_group, wait_gone
 from headwater.local.deployment import Deployment, ensure_project, load_deployment, save_deployment
+from headwater.local.kafka import fetch_kafka
 from headwater.local.ports import Ports, reachable
 from headwater.local.services import Service, clickhouse_service, headwater_services, kafka_service
 from headwater.local.state import State, hold, is_running, last_state, read_state, remove_state
@@ -51,13 +52,14 @@ def run_stack(options: StackOptions, on_ready: Callable[[State], None]) -> None:
     Raises AlreadyRunningError, StackError, MavenError, DeploymentError, PortError, SettingsError.
     """
     data_dir = options.data_dir
+    jars = fetch_kafka() if options.kafka is None else None
     with hold(data_dir), closing(Ports()) as ports:
         ended = end_left_over(data_dir)
         if ended:
             log.warning("ended what a killed supervisor had left", processes=ended)
         given = options.settings.secret
         deployment = load_deployment(data_dir, given.get_secret_value() if given else None)
-        deployment, settings, services = _plan(options, deployment, ports)
+        deployment, settings, services = _plan(options, deployment, ports, jars)
         save_deployment(data_dir, deployment)
 
         def make_project() -> Project:
@@ -154,8 +156,10 @@ def end_left_over(data_dir: Path) -> int:
     return len(left)
 
 
-def _plan(options: StackOptions, deployment: Deployment, ports: Ports) -> tuple[Deployment, Settings, list[Service]]:
-    """Ports, the settings that all services get, and the services."""
+def _plan(
+    options: StackOptions, deployment: Deployment, ports: Ports, jars: list[Path] | None
+) -> tuple[Deployment, Settings, list[Service]]:
+    """Ports, the settings that all services get, and the services; our own Kafka where there are jars for it."""
     data_dir, logs = options.data_dir, options.data_dir / "logs"
     host = options.settings.host
     kept = dict(deployment.ports)
@@ -176,9 +180,10 @@ def _plan(options: StackOptions, deployment: Deployment, ports: Ports) -> tuple[
         "port": port("http", options.settings.port, host),
     }
     services = []
-    if options.kafka is None:
+    if jars is not None:
         update |= {"kafka": f"127.0.0.1:{port('kafka', KAFKA_PORT)}", "kafka_security_protocol": "PLAINTEXT"}
-        services.append(kafka_service(data_dir / "kafka", logs, kept["kafka"], port("controller", CONTROLLER_PORT)))
+        controller_port = port("controller", CONTROLLER_PORT)
+        services.append(kafka_service(data_dir / "kafka", logs, kept["kafka"], controller_port, jars))
     else:
         update["kafka"] = options.kafka
     if options.clickhouse is None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 READER_SECONDS = 0.5
+STARTING_SECONDS = 2.0
 
 
 class AlreadyRunningError(Exception):
@@ -60,8 +61,17 @@ def run_folder(data_dir: Path) -> Path:
 
 
 def read_state(data_dir: Path) -> State | None:
-    """The stack that runs in `data_dir`; None when none does. Never blocks."""
-    return last_state(data_dir) if is_running(data_dir) else None
+    """The stack that runs in `data_dir`; None when none does.
+
+    Blocks only for the moment in which a supervisor has just started, or is about to end, and has no state file.
+    """
+    deadline = time.monotonic() + STARTING_SECONDS
+    while is_running(data_dir):
+        state = last_state(data_dir)
+        if state is not None or time.monotonic() > deadline:
+            return state
+        time.sleep(0.02)
+    return None
 
 
 def last_state(data_dir: Path) -> State | None:

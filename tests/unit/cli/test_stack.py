@@ -1,0 +1,55 @@
+"""What `headwater status` shows."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from headwater.cli.stack import minute_counts, public
+from headwater.local.state import ServiceState, State
+
+NOW = datetime(2026, 11, 22, 18, 5, 30, tzinfo=UTC)
+
+
+def live(**received: list[list[Any]]) -> dict[str, Any]:
+    """A `/live` answer with these rows of received minutes."""
+    return {
+        "collections": {
+            name: {"events": 7, "bytes": 70, "last_event_at": "2026-11-22T18:05:12.000Z", "received": {"minutes": rows}}
+            for name, rows in received.items()
+        }
+    }
+
+
+def test_events_per_minute_are_those_of_the_clock() -> None:
+    rows = [["2026-11-22T18:03:00.000Z", 1], ["2026-11-22T18:04:00.000Z", 2], ["2026-11-22T18:05:00.000Z", 4]]
+    assert minute_counts(live(a=rows, b=rows[:1]), NOW) == [
+        ("a", 7, 2, 4, "2026-11-22T18:05:12.000Z"),
+        ("b", 7, 0, 0, "2026-11-22T18:05:12.000Z"),
+    ]
+
+
+def test_no_collection_no_row() -> None:
+    assert minute_counts({"collections": {}}, NOW) == []
+
+
+def test_the_json_of_a_stack_that_is_starting() -> None:
+    state = State(
+        supervisor_pid=1,
+        supervisor_created=0.5,
+        url="http://127.0.0.1:7000",
+        kafka="127.0.0.1:19092",
+        clickhouse="http://default:x@127.0.0.1:18123",
+        secret="never shown",
+        services={"kafka": ServiceState(pid=4, ready=False, restarts=2, port=19092, created=0.5)},
+    )
+    assert public(state) == {
+        "ready": False,
+        "url": "http://127.0.0.1:7000",
+        "project_id": None,
+        "master_key": None,
+        "write_key": None,
+        "read_key": None,
+        "kafka": "127.0.0.1:19092",
+        "clickhouse": "http://default:x@127.0.0.1:18123",
+        "database": None,
+        "services": {"kafka": {"pid": 4, "ready": False, "restarts": 2, "port": 19092}},
+    }
