@@ -1,0 +1,104 @@
+"""Where a client goes: arguments, settings, the local stack; and what it says when something is missing."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+import headwater
+from headwater.client.connection import Target, complete
+from headwater.client.errors import ConnectError
+from headwater.local.state import State
+from headwater.settings import Settings
+
+PROJECT, OTHER = "a" * 24, "b" * 24
+NOTHING = Target(None, None, None, None, None, Path("data"))
+STACK = State(
+    supervisor_pid=1,
+    supervisor_created=0.0,
+    url="http://127.0.0.1:7000",
+    kafka="127.0.0.1:19092",
+    clickhouse="http://u:p@127.0.0.1:18123",
+    secret="s" * 32,
+    project_id=PROJECT,
+    write_key="stack-write",
+    read_key="stack-read",
+)
+
+
+def test_the_local_stack_gives_everything() -> None:
+    found = complete(NOTHING, Settings(), STACK)
+    assert found == Target(STACK.url, PROJECT, "stack-write", "stack-read", STACK.kafka, Path("data"))
+
+
+def test_the_stacks_keys_are_for_its_own_project_only() -> None:
+    found = complete(replace(NOTHING, project_id=OTHER), Settings(), STACK)
+    assert (found.url, found.write_key, found.read_key) == (STACK.url, None, None)
+
+
+@pytest.mark.parametrize("settings", [Settings(url="http://other:7000"), Settings(kafka="other:9092")])
+def test_an_address_in_the_settings_leaves_the_stack_out(settings: Settings) -> None:
+    found = complete(NOTHING, settings, STACK)
+    assert (found.url, found.kafka) == (settings.url, "other:9092" if settings.url is None else None)
+    assert (found.project_id, found.write_key) == (None, None)
+
+
+def test_arguments_come_before_settings_and_the_master_key_stands_in() -> None:
+    settings = Settings(
+        url="http://settings:7000/", project_id=OTHER, read_key=SecretStr("r"), master_key=SecretStr("m")
+    )
+    found = complete(replace(NOTHING, project_id=PROJECT), settings, None)
+    assert found == Target("http://settings:7000", PROJECT, "m", "r", None, Path("data"))
+
+
+def test_with_nothing_to_connect_to_the_error_names_what_is_missing_and_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(ConnectError) as raised:
+        headwater.connect(data_dir=tmp_path)
+    message = str(raised.value)
+    for part in ("url=...", "project_id=...", "write_key=...", "HEADWATER_WRITE_KEY", "headwater up", str(tmp_path)):
+        assert part in message
+
+
+def test_a_key_that_is_missing_is_missed_by_the_calls_that_need_it() -> None:
+    with headwater.connect("http://127.0.0.1:9", PROJECT, read_key="r") as hw:
+        with pytest.raises(ConnectError, match="write_key"):
+            hw.add_event("visits", {})
+        assert (hw.accepted, hw.failed, hw.pending) == (0, 0, 0)
+    with (
+        headwater.connect("http://127.0.0.1:9", PROJECT, write_key="w") as hw,
+        pytest.raises(ConnectError, match="read_key"),
+    ):
+        hw.count("visits")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"transport": "carrier pigeon"}, {"batch_events": 5_001}, {"batch_events": 0}, {"when_full": "drop"}]
+)
+def test_wrong_options_are_named(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        headwater.connect("http://127.0.0.1:9", PROJECT, write_key="w", **wrong)
+
+
+def test_a_parameter_that_an_analysis_does_not_have_is_refused() -> None:
+    with headwater.connect("http://127.0.0.1:9", PROJECT, read_key="r") as hw:
+        with pytest.raises(TypeError, match="timefram"):
+            hw.count("visits", timefram="this_day")
+        with pytest.raises(TypeError, match="interval"):
+            hw.extraction("visits", interval="daily")
+
+
+def test_importing_headwater_loads_next_to_nothing() -> None:
+    script = "import sys, headwater; print([m for m in ('httpx', 'orjson', 'pydantic', 'clickhouse_connect') if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def test_the_packages_names() -> None:
+    assert headwater.__version__.count(".") == 2
+    assert headwater.Result.__name__ == "Result"
+    assert {"connect", "Result", "__version__"} <= set(dir(headwater))
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        _ = headwater.nothing_like_it
