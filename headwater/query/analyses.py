@@ -10,13 +10,15 @@ from headwater.query.definition import Definition
 from headwater.query.ordering import key_rank
 from headwater.query.properties import KeyPart, Property
 
+EXACT = 2**53  # up to it every integer is a Float64
+
 
 @dataclass(frozen=True)
 class Aggregate:
     """The SQL columns of an analysis, `finish` that makes the result of their values, and the result over nothing."""
 
     columns: list[str]
-    order: list[str]
+    order: list[str]  # none where results have no order
     finish: Callable[[Sequence[Any]], Any]
     empty: Any
 
@@ -37,13 +39,15 @@ def aggregate(definition: Definition, target: Property | None) -> Aggregate:
     if analysis == "average":
         return _of_number(target.number, "avg(%s)", float)
     if analysis == "standard_deviation":
-        return _of_number(target.number, "stddevSampStable(%s)", float)
+        return _of_number(target.number, "if(isFinite(stddevSampStable(%s) AS deviation), deviation, NULL)", float)
     assert definition.percentile is not None
     # Nearest rank, the lower element: element ceil(p/100 * n) of the sorted values. quantileExact takes
     # floor(level * n) from 0, so the level is a hair lower.
     level = definition.percentile / 100 - 1e-12
     exact_integers = target.integer if target.real is None else None
-    return _of_number(exact_integers or target.number, f"quantileExact({level!r})(%s)", lambda value: value)
+    if exact_integers:
+        return _of_number(exact_integers, f"quantileExact({level!r})(%s)", int)
+    return _of_number(target.number, f"quantileExact({level!r})(%s)", whole_or_real)
 
 
 def _first(values: Sequence[Any]) -> Any:
@@ -70,11 +74,16 @@ def _sum(target: Property) -> Aggregate:
         if values[1] is None:
             return whole if values[2] == 0 else None  # the floats' sum is infinite or no number
         real = float(values[1])
-        return whole + int(real) if real.is_integer() and abs(real) <= 2**53 else whole + real
+        return whole + int(real) if real.is_integer() and abs(real) <= EXACT else whole + real
 
-    order = f"ifNull(toFloat64({integers}), 0.) + ifNull({reals}, 0.)"
+    order = [integers]
+    if target.real:
+        order = [
+            f"ifNull(toFloat64({integers}), 0.) + ifNull({reals}, 0.)",
+            f"ifNull({integers}, 0) + ifNull({_floor(reals)}, 0)",
+        ]
     count = f"count({target.real})" if target.real else "0"
-    return Aggregate([f"toString({integers})", reals, count], [order, integers], finish, 0)
+    return Aggregate([f"toString({integers})", reals, count], order, finish, 0)
 
 
 def _extreme(target: Property, function: str) -> Aggregate:
@@ -86,16 +95,22 @@ def _extreme(target: Property, function: str) -> Aggregate:
     better = min if function == "min" else max
 
     def finish(values: Sequence[Any]) -> Any:
-        found = [value for value in values if value is not None]
+        whole, fraction = values
+        found = [] if whole is None else [whole]
+        found += [] if fraction is None else [whole_or_real(fraction)]
         return better(found) if found else None
 
+    order = [integer if target.integer else real]
     if target.integer and target.real:
         pick = "least" if function == "min" else "greatest"
-        as_real = f"toFloat64({integer})"
-        order = [f"{pick}(ifNull({as_real}, {real}), ifNull({real}, {as_real}))", integer]
-    else:
-        order = [integer if target.integer else real]
+        pairs = ((f"toFloat64({integer})", real), (f"toInt128({integer})", _floor(real)))
+        order = [f"{pick}(ifNull({one}, {other}), ifNull({other}, {one}))" for one, other in pairs]
     return Aggregate([integer, real], order, finish, None)
+
+
+def _floor(real: str) -> str:
+    """A Float64 as Int128, NULL where it is too large: tells results apart that are one Float64, beyond 2^53."""
+    return f"accurateCastOrNull(floor({real}), 'Int128')"
 
 
 def _select_unique(target: Property) -> Aggregate:
@@ -112,6 +127,12 @@ def decoded(part: KeyPart, value: Any) -> Any:
     """The value of a key part as JSON has it."""
     if part.kind == "array":
         return orjson.loads(value)
-    if part.kind == "boolean":
-        return bool(value)
-    return value
+    return whole_or_real(value) if part.kind == "real" else value
+
+
+def whole_or_real(value: Any) -> Any:
+    """A Float64 as read from JSON: an integer where it is whole and exact, else a float.
+
+    The engine writes 2.0 as 2, and beyond 2^53 digits that no integer was meant by.
+    """
+    return float(value) if abs(value) > EXACT or value != int(value) else int(value)
