@@ -108,6 +108,7 @@ class Engine:
             "max_memory_usage": str(limits.query_memory),
             "max_execution_time": str(limits.query_seconds),
             "max_threads": str(limits.query_threads),
+            "min_insert_block_size_bytes": str(64 << 20),  # what an insert holds in memory is a few times this
             "storage_file_read_method": "pread",  # mapped files would count as this process's memory
             "implicit_select": "0",
             "allow_introspection_functions": "0",
