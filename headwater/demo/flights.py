@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 COLLECTION = "flights"
 TIMEZONE = "America/New_York"
 YEAR = {"start": "2013-01-01T05:00:00Z", "end": "2014-01-01T05:00:00Z"}  # 2013 as New York saw it
+ABSENT = "NA"  # how the file writes that there is no value
 TEXT = frozenset({"carrier", "tailnum", "origin", "dest", "time_hour"})
-ABSENT = ("", "NA")  # how the file writes that there is no value
 
 ADDONS = [
     {"name": "keen:ip_to_geo", "input": {"ip": "ip_address"}, "output": "geo"},
@@ -48,7 +48,7 @@ def count_flights(path: Path) -> int:
 
 
 def read_flights(path: Path) -> Iterator[Flight]:
-    """Every flight in the file's order. Numbers are numbers, and what has no value is no property.
+    """Every flight in the file's order. Numbers are whole ones, and what has no value is no property.
 
     `time_hour` is the hour of the scheduled departure in UTC (the file has the departure in New York's time beside it);
     with `minute` it gives the time to the minute, which is the event's time.
@@ -56,18 +56,12 @@ def read_flights(path: Path) -> Iterator[Flight]:
     with zipfile.ZipFile(path) as archive, archive.open("flights.csv") as raw:
         rows = csv.reader(io.TextIOWrapper(raw, "utf-8", newline=""))
         names = next(rows)
-        readers = [str if name in TEXT else _number for name in names]
+        readers = [str if name in TEXT else int for name in names]
         minute, hour = names.index("minute"), names.index("time_hour")
         for number, row in enumerate(rows, 1):
             timestamp = f"{row[hour][:14]}{int(row[minute]):02d}:00Z"
             properties: dict[str, Any] = {
-                name: read(value) for name, read, value in zip(names, readers, row, strict=True) if value not in ABSENT
+                name: read(value) for name, read, value in zip(names, readers, row, strict=True) if value != ABSENT
             }
             properties["scheduled_departure"] = timestamp
             yield Flight(f"flight-{number}", timestamp, properties)
-
-
-def _number(text: str) -> int | float:
-    """Whole numbers are written as such or with `.0` in the file."""
-    value = float(text)
-    return int(value) if value.is_integer() else value

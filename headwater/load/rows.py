@@ -96,17 +96,18 @@ def _columns(content: IO[bytes]) -> tuple[list[str], list[Read]]:
 
 
 def _records(content: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
-    """The CSV records with the numbers of their first lines. Bytes that are no UTF-8 are kept, for their row to be refused."""
+    """The CSV records with the numbers of their first lines; closes `content`. Bytes that are no UTF-8 are kept, for their row to be refused."""
     csv.field_size_limit(LONGEST_CELL)
-    reader = csv.reader(io.TextIOWrapper(content, "utf-8-sig", "surrogateescape", newline=""))
-    line = 1
-    try:
-        for cells in reader:
-            if cells:
-                yield line, cells
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise FormatError(f"line {line} is not CSV: {error}") from None
+    with io.TextIOWrapper(content, "utf-8-sig", "surrogateescape", newline="") as text:
+        reader = csv.reader(text)
+        line = 1
+        try:
+            for cells in reader:
+                if cells:
+                    yield line, cells
+                line = reader.line_num + 1
+        except csv.Error as error:
+            raise FormatError(f"line {line} is not CSV: {error}") from None
 
 
 def number(text: str) -> int | float:

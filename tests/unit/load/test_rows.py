@@ -1,0 +1,112 @@
+"""Rows of files: numbers of lines, what a CSV cell means, what is refused."""
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headwater.load.rows import Row, read_rows
+from headwater.load.source import FormatError, Source
+
+
+def rows(folder: Path, content: bytes) -> list[Row]:
+    path = folder / "events"
+    path.write_bytes(content)
+    return list(read_rows(Source(path)))
+
+
+def test_ndjson_lines_keep_their_numbers(tmp_path: Path) -> None:
+    content = b'\xef\xbb\xbf{"a": 1}\n\n{"b": [1, {"c": "\xc3\xa9"}]}\r\nnonsense\n[1]\n{"d": 123456789012345678901}'
+    found = rows(tmp_path, content)
+    assert [row.line for row in found] == [1, 3, 4, 5, 6]
+    assert [row.properties for row in found[:2]] == [{"a": 1}, {"b": [1, {"c": "é"}]}]
+    assert found[2].problem.startswith("is not JSON")
+    assert found[3].problem == "is not a JSON object"
+    assert found[4].properties
+    assert found[4].properties["d"] > 2**63 - 1, "no float, so that it is refused"
+
+
+def test_csv_columns_have_one_type_each(tmp_path: Path) -> None:
+    content = (
+        b"zip,count,ratio,flag,mixed,word,empty\r\n"
+        b"02134,1,1.5,true,1,NaN,\r\n"
+        b'12345,-7,2,FALSE,true,"x, ""y""",\r\n'
+        b"00001,,1e3,True,2,inf,\r\n"
+    )
+    assert [row.properties for row in rows(tmp_path, content)] == [
+        {"zip": "02134", "count": 1, "ratio": 1.5, "flag": True, "mixed": "1", "word": "NaN"},
+        {"zip": "12345", "count": -7, "ratio": 2, "flag": False, "mixed": "true", "word": 'x, "y"'},
+        {"zip": "00001", "ratio": 1000.0, "flag": True, "mixed": "2", "word": "inf"},
+    ]
+
+
+@pytest.mark.parametrize(
+    "cell", ["+1", "01", "1.", ".5", "1_000", "0x10", " 1", "1 ", "\u0661", "12345678901234567890", "1e999"]
+)
+def test_what_only_looks_like_a_number_stays_text(tmp_path: Path, cell: str) -> None:
+    (row,) = rows(tmp_path, f"a,b\n{cell},x\n".encode())
+    assert row.properties == {"a": cell, "b": "x"}
+
+
+def test_csv_lines_are_counted_through_quoted_line_breaks(tmp_path: Path) -> None:
+    found = rows(tmp_path, b'a,b\n"one\ntwo",1\nshort\nx,2\n')
+    assert [(row.line, row.problem) for row in found] == [
+        (2, ""),
+        (4, "has 1 cells where the header has 2"),
+        (5, ""),
+    ]
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r\n")), min_size=2, max_size=2
+        ),
+        min_size=1,
+    )
+)
+def test_cells_come_back_as_they_were_written(tmp_path_factory: Any, cells: Sequence[Sequence[str]]) -> None:
+    text = io.StringIO()
+    csv.writer(text).writerows([["a", "b"], *cells, ["text", "text"]])  # so that both columns are text
+    found = rows(tmp_path_factory.mktemp("csv"), text.getvalue().encode())
+    assert [row.properties for row in found[:-1]] == [
+        {name: cell for name, cell in zip("ab", row, strict=True) if cell} for row in cells
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "empty"),
+        (b"\n \n", "empty"),
+        (b'[{"a": 1}]', "JSON array"),
+        (b"a,a\n1,2\n", "twice"),
+        (b"a.b,c\n1,2\n", "dot"),
+        (b"a,\n1,2\n", "blank"),
+    ],
+)
+def test_files_that_are_neither(tmp_path: Path, content: bytes, problem: str) -> None:
+    with pytest.raises(FormatError, match=problem):
+        rows(tmp_path, content)
+
+
+def test_gzip_is_known_by_its_first_bytes(tmp_path: Path) -> None:
+    lines = "".join(json.dumps({"n": n}) + "\n" for n in range(5_000)).encode()
+    assert [row.properties for row in rows(tmp_path, gzip.compress(lines))] == [{"n": n} for n in range(5_000)]
+    with pytest.raises(EOFError):
+        rows(tmp_path, gzip.compress(lines)[:-20])
+
+
+def test_a_files_identity_is_its_content(tmp_path: Path) -> None:
+    one, two, three = tmp_path / "one", tmp_path / "two.csv", tmp_path / "three"
+    one.write_bytes(b"a,b\n1,2\n")
+    two.write_bytes(b"a,b\n1,2\n")
+    three.write_bytes(b"a,b\n1,3\n")
+    assert Source(one).identity == Source(two).identity != Source(three).identity
