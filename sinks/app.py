@@ -4,6 +4,9 @@ import logging
 import signal
 import threading
 
+import structlog
+from confluent_kafka import KafkaError, KafkaException
+
 from headwater.health import serve_health
 from headwater.kafka import create_base_topics
 from headwater.logs import configure_logs
@@ -12,12 +15,16 @@ from sinks.clickhouse import ClickHouse
 from sinks.consumer import Sink
 from sinks.store import Store
 
+log = structlog.get_logger("headwater.sink")
+
+HINT = "where the member was fenced: another sink has this HEADWATER_WORKER_NAME, and each needs its own"
+
 
 def run(settings: Settings) -> None:
     """Run a sink until SIGTERM or SIGINT; then it stores and commits what it can in a few seconds, and this returns.
 
-    To be called in the main thread. Raises SettingsError without a secret, and KafkaException when Kafka cannot be
-    reached at the start or tells this member to go.
+    To be called in the main thread. Raises SettingsError without a secret. Exits with 1, and a line in the log, when Kafka
+    cannot be reached at the start or tells this member to go.
     """
     settings.required_secret()
     configure_logs(settings, "sink")
@@ -25,8 +32,21 @@ def run(settings: Settings) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    create_base_topics(settings)
     clickhouse = ClickHouse(settings.clickhouse)
+    try:
+        create_base_topics(settings)
+        _serve(settings, clickhouse, stop)
+    except KafkaException as error:
+        reason = error.args[0]
+        log.error(
+            "sink.ended_by_kafka", error=reason.str() if isinstance(reason, KafkaError) else str(reason), hint=HINT
+        )
+        raise SystemExit(1) from None
+    finally:
+        clickhouse.close()
+
+
+def _serve(settings: Settings, clickhouse: ClickHouse, stop: threading.Event) -> None:
     sink = Sink(settings, Store(settings, clickhouse))
     health = None
     if settings.health_port is not None:
@@ -36,4 +56,3 @@ def run(settings: Settings) -> None:
     finally:
         if health is not None:
             health.shutdown()
-        clickhouse.close()

@@ -263,11 +263,7 @@ def _report(message: Message) -> None:
     """An error that came in place of records: the fatal ones end the process, the others pass by themselves."""
     error = message.error()
     assert error is not None
-    if error.fatal():
-        if error.code() == KafkaError.FENCED_INSTANCE_ID:
-            log.error(
-                "sink.name_taken", error="another sink has this worker's name: give each its HEADWATER_WORKER_NAME"
-            )
+    if error.fatal() or error.code() == KafkaError._FATAL:
         raise KafkaException(error)
     if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
         return  # no collection yet, or one that was dropped

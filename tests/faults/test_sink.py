@@ -230,6 +230,20 @@ def test_a_sink_that_is_told_to_stop_while_the_engine_is_away_stops(
         complete(deployment, tables, [collection], 2)
 
 
+def test_a_sink_whose_name_is_taken_ends_and_says_so(deployment: Settings, tmp_path: Path) -> None:
+    collection = new_collection()
+    with sink(deployment, tmp_path / "first.log") as first, closing(Tables(deployment)) as tables:
+        produce(deployment, collection, [encoded(collection, {"n": 0})])
+        wait_until(lambda: tables.count(collection) == 1, LIMIT)
+        with sink(deployment, tmp_path / "second.log"):
+            assert first.wait(30) == 1
+            produce(deployment, collection, [encoded(collection, {"n": 1})])
+            wait_until(lambda: tables.count(collection) == 2, LIMIT)
+    said = (tmp_path / "first.log").read_text()
+    assert "HEADWATER_WORKER_NAME" in said
+    assert "Traceback" not in said
+
+
 def status(port: int) -> int:
     """The answer of /readyz; 0 for none."""
     try:
