@@ -8,7 +8,7 @@ from headwater.query.definition import RESULT, Definition
 from headwater.query.intervals import buckets
 from headwater.query.ordering import key_order_sql
 from headwater.query.parameters import Parameters
-from headwater.query.paths import Path
+from headwater.query.paths import Path, quoted
 from headwater.query.properties import KeyPart, Property, Types, property_of
 from headwater.query.timeframe import Timeframe
 
@@ -52,7 +52,7 @@ def compile_query(definition: Definition, database: str, types: Types | None, ma
             properties[path] = property_of(path, types)
         return properties[path]
 
-    table = f"{parameters.add(database, 'Identifier')}.{parameters.add(definition.collection, 'Identifier')} FINAL"
+    table = f"{quoted(database)}.{quoted(definition.collection)} FINAL"
     tests = _timeframe(definition.timeframe, parameters)
     tests += [condition_sql(one, cached, parameters) for one in definition.filters]
     where = f" WHERE {' AND '.join(tests)}" if tests else ""
