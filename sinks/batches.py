@@ -115,9 +115,10 @@ class Batches:
     def settle(self, batch: Batch) -> None:
         """Every record of `batch` is stored (or dead-lettered): its offsets may be committed after those before it."""
         queue = self._finished(batch)
-        queue.failing = False
-        for waiting in self._queues.values():  # one got through: so may the others that wait
-            waiting.not_before = -math.inf
+        if queue.failing:  # the server took what it refused before: so it may with the others that wait
+            queue.failing = False
+            for waiting in self._queues.values():
+                waiting.not_before = -math.inf
         self.records -= len(batch.records)
         self.bytes -= batch.bytes
         for partition, piece in batch.pieces.items():

@@ -7,6 +7,7 @@ import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from clickhouse_connect.driver.exceptions import Error as DriverError
+from clickhouse_connect.driver.summary import QuerySummary
 
 from sinks.errors import StoreError
 
@@ -14,6 +15,8 @@ CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = (
     60.0  # an insert of 16 MB takes under a second; a server that is silent for this long is taken for lost
 )
+# The driver asks for progress in headers, for which a server sends the status before it knows the outcome.
+SETTINGS = {"send_progress_in_http_headers": 0}
 
 
 class ClickHouse:
@@ -27,11 +30,13 @@ class ClickHouse:
     def command(self, sql: str, data: bytes | None = None, settings: dict[str, Any] | None = None) -> None:
         """Run a statement, with `data` as the body that it reads. Blocks until it is done; raises StoreError."""
         try:
-            self._connected().command(sql, data=data, settings=settings, use_database=False)
+            answer = self._connected().command(sql, data=data, settings=SETTINGS | (settings or {}), use_database=False)
         except DriverError as error:
             raise StoreError(_reason(str(error)), error.code) from error
         except ClickHouseError as error:
             raise StoreError(str(error)) from error
+        if answer and not isinstance(answer, QuerySummary):  # an error that came after the status was sent
+            raise StoreError(f"an answer where none was expected: {str(answer)[:1000]}")
 
     def answers(self) -> bool:
         """Whether the server answers a ping within 2 seconds."""

@@ -27,7 +27,7 @@ BUFFERED_BATCHES = 3  # memory's bound: so many full batches, one for each inser
 READ_RECORDS = 5_000
 READ_SECONDS = 0.05
 COMMIT_SECONDS = 0.2
-FULL_SECONDS = 1.0  # full for longer than a normal insert: pause, so that the group sees a live member
+FULL_SECONDS = 3.0  # full for longer than an insert takes: pause, so that the group sees a live member
 FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 5.0
 DRAIN_SECONDS = 5.0
@@ -104,7 +104,7 @@ class Sink:
             self._committed_at = now
         self._pause_or_resume(now)
         self._observe(now)
-        if self._full_since is None or self._paused:
+        if self._full_since is None or self._paused == self._owned:
             self._read()
         else:
             self._finish_inserts(READ_SECONDS)

@@ -14,7 +14,7 @@ from headwater.settings import Settings
 from sinks.clickhouse import ClickHouse
 from sinks.datums import Collection, Fault, Faulty, datum, identify, sort_records
 from sinks.dead_letters import DeadLetters
-from sinks.errors import ROW_FAULTS, UNKNOWN_DATABASE, UNKNOWN_TABLE, StoreError
+from sinks.errors import ARGUMENT_OUT_OF_BOUND, ROW_FAULTS, UNKNOWN_DATABASE, UNKNOWN_TABLE, StoreError
 from sinks.insert import SETTINGS, insert_statement, trial_statement
 from sinks.refusals import insert_but_refused
 from sinks.tables import Tables
@@ -69,14 +69,19 @@ class Store:
 
     def _insert(self, collection: Collection, schema: str, records: Sequence[Message]) -> Faulty:
         """Insert records of one schema version; those that ClickHouse refuses for their own fault come back."""
-        self._tables.ensure(collection)
+        try:
+            self._tables.ensure(collection)
+        except StoreError as error:
+            if error.code != ARGUMENT_OUT_OF_BOUND:
+                raise
+            # No table can have such a name: its characters, escaped, are too long for a file's name. It never will.
+            return [(record, _refused(error)) for record in records]
         refused: Faulty = []
         send = partial(self._send, insert_statement(collection), schema)
         trial = partial(self._send, trial_statement(), schema)
         try:
-            for record, error in insert_but_refused(records, send, trial):
-                name = ROW_FAULTS.get(error.code or 0, "")
-                refused.append((record, Fault("refused_by_clickhouse", name, str(error))))
+            for record, reason in insert_but_refused(records, send, trial):
+                refused.append((record, _refused(reason)))
         except StoreError as error:
             if error.code in (UNKNOWN_TABLE, UNKNOWN_DATABASE):
                 self._tables.forget(collection)
@@ -89,3 +94,7 @@ class Store:
         body = container(schema, [datum(record) for record in records])
         with metrics.insert_seconds.time():
             self._clickhouse.command(statement, body, SETTINGS)
+
+
+def _refused(error: StoreError) -> Fault:
+    return Fault("refused_by_clickhouse", ROW_FAULTS.get(error.code or 0, "StoreError"), str(error))

@@ -212,6 +212,20 @@ def test_a_batch_that_is_stored_again_gives_the_same_rows_and_dead_letters(setti
     )
 
 
+def test_a_name_that_no_table_can_have_is_given_up(settings: Settings, tables: Tables) -> None:
+    collection, fine = new_collection("!" * 64), new_collection("!" * 50)
+    produce(settings, collection, [encoded(collection, {"n": n}) for n in range(3)])
+    produce(settings, fine, [encoded(fine, {"n": 1})])
+    with running_sink(settings):
+        wait_until(lambda: committed(settings, collection) == 3, LIMIT)
+        wait_until(lambda: tables.count(fine) == 1, LIMIT)
+    letters = dead_letters(settings)
+    assert [(letter["reason"], letter["error_class"]) for letter in letters] == [
+        ("refused_by_clickhouse", "ARGUMENT_OUT_OF_BOUND")
+    ] * 3
+    assert "max length of table name" in letters[0]["message"]
+
+
 def test_a_topic_of_noise_alone_is_given_up_without_a_table(settings: Settings, tables: Tables) -> None:
     collection = new_collection()
     produce(settings, collection, [b"junk"] * 5)

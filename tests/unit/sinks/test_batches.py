@@ -99,18 +99,35 @@ def test_a_failed_batch_waits_and_comes_first_and_alone() -> None:
     assert offsets(batches.take(5.0)) == [(0, n) for n in range(5, 10)]
 
 
-def test_a_topic_that_fails_holds_up_no_other_and_tries_again_when_another_got_through() -> None:
+def failing(batches: Batches, topic: str, not_before: float) -> Batch:
+    """A batch of the topic that failed and waits."""
+    batches.add(topic, 0, records(topic, 0, range(1)), 1.0)
+    batch = batches.take(1.0)
+    assert batch is not None
+    assert batch.topic == topic
+    batches.retry(batch, not_before)
+    return batch
+
+
+def test_a_topic_that_fails_holds_up_no_other_and_is_not_hurried_by_them() -> None:
     batches = Batches(LIMITS)
-    batches.add("bad", 0, records("bad", 0, range(1)), 1.0)
-    bad = batches.take(1.0)
-    assert bad is not None
-    batches.retry(bad, not_before=100.0)
+    failing(batches, "bad", not_before=100.0)
     batches.add("good", 0, records("good", 0, range(1)), 1.0)
     good = batches.take(1.0)
     assert good is not None
     assert good.topic == "good"
     batches.settle(good)
-    assert batches.take(1.0) is bad
+    assert batches.take(1.0) is None
+
+
+def test_topics_that_wait_try_again_when_one_of_them_got_through() -> None:
+    batches = Batches(LIMITS)
+    first = failing(batches, "first", not_before=5.0)
+    second = failing(batches, "second", not_before=100.0)
+    assert batches.take(5.0) is first
+    batches.settle(first)
+    assert batches.failing == {"second"}
+    assert batches.take(5.0) is second
 
 
 def test_a_failed_batch_of_partitions_that_are_gone_is_forgotten() -> None:
