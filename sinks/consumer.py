@@ -57,6 +57,12 @@ def consumer_config(settings: Settings) -> dict[str, object]:
     }
 
 
+def retry_seconds(failures: int) -> float:
+    """The longest wait after so many failures in a row: doubled each time, up to LAST_RETRY_SECONDS."""
+    doublings = min(failures - 1, 16)  # a server may well be away for thousands of tries, and a float ends at 2^1024
+    return min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0**doublings)
+
+
 class Sink:
     """One member of the sink's group. `run` blocks; `joined` may be asked from another thread."""
 
@@ -66,9 +72,14 @@ class Sink:
             Limits(settings.sink_flush_records, settings.sink_flush_bytes, settings.sink_flush_seconds)
         )
         self._inserters = Inserters(lambda batch: store.store(batch.topic, batch.records), INSERTERS)
-        self._consumer = Consumer(consumer_config(settings), logger=logging.getLogger("headwater.sink.kafka"))
+        self._consumer = Consumer(
+            consumer_config(settings) | {"on_commit": self._commit_answered},
+            logger=logging.getLogger("headwater.sink.kafka"),
+        )
         self._owned: set[Partition] = set()
         self._paused: set[Partition] = set()
+        self._asked: dict[Partition, int] = {}  # the newest offset that was sent to be committed
+        self._refused: dict[Partition, int] = {}  # those of them that were not: they go with the next
         self._attempts: Counter[str] = Counter()  # failed inserts in a row, by topic
         self._stopped_at: float | None = None  # since when inserts fail
         self._full_since: float | None = None
@@ -100,7 +111,7 @@ class Sink:
         self._start_inserts(now)
         self._finish_inserts(0.0)
         if now - self._committed_at >= COMMIT_SECONDS:
-            self._commit(self._batches.committable(), asynchronous=True)
+            self._commit()
             self._committed_at = now
         self._pause_or_resume(now)
         self._observe(now)
@@ -143,9 +154,8 @@ class Sink:
 
     def _retry_later(self, batch: Batch, error: StoreError | UndeliveredError) -> None:
         now = time.monotonic()
-        wait = min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** self._attempts[batch.topic])
         self._attempts[batch.topic] += 1
-        self._batches.retry(batch, now + wait * random.uniform(0.5, 1.0))
+        self._batches.retry(batch, now + retry_seconds(self._attempts[batch.topic]) * random.uniform(0.5, 1.0))
         code = error.code if isinstance(error, StoreError) else None
         metrics.insert_failures.labels(code if code is not None else type(error).__name__).inc()
         if self._stopped_at is None:
@@ -175,18 +185,29 @@ class Sink:
             self._consumer.resume([TopicPartition(*place) for place in to_resume])
         self._paused = wanted
 
-    def _commit(self, offsets: dict[Partition, int], asynchronous: bool) -> None:
-        """Commit; what fails is read again by the partition's next owner, or committed with what follows."""
+    def _commit(self, asynchronous: bool = True) -> None:
+        offsets = self._refused | self._batches.committable()
+        self._refused = {}
         if not offsets:
             return
+        self._asked |= offsets
         positions = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
         try:
             if asynchronous:
                 self._consumer.commit(offsets=positions, asynchronous=True)
             else:
-                self._consumer.commit(offsets=positions, asynchronous=False)
+                self._commit_answered(None, self._consumer.commit(offsets=positions, asynchronous=False))
         except KafkaException as error:
-            log.warning("sink.commit_failed", error=error.args[0].str())
+            self._commit_answered(error.args[0], positions)
+
+    def _commit_answered(self, error: KafkaError | None, positions: list[TopicPartition]) -> None:
+        failed = {(one.topic, one.partition): one.offset for one in positions if error or one.error}
+        if failed:
+            log.warning(
+                "sink.commit_failed", partitions=len(failed), error=str(error or "refused for these partitions")
+            )
+        # Not one that a newer commit has passed, nor one of a partition that is gone.
+        self._refused |= {place: offset for place, offset in failed.items() if self._asked.get(place) == offset}
 
     def _drain(self) -> None:
         deadline = time.monotonic() + DRAIN_SECONDS
@@ -195,7 +216,7 @@ class Sink:
             if not self._inserters.running:
                 break  # what is left failed and waits: its offsets are not committed, so it is read again
             self._finish_inserts(0.1)
-        self._commit(self._batches.committable(), asynchronous=False)
+        self._commit(asynchronous=False)
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.incremental_assign(self._with_positions(partitions))
@@ -218,11 +239,8 @@ class Sink:
 
     def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._finish_inserts(0.0)
-        gone = _places(partitions)
-        offsets = self._batches.committable()
-        self._commit({place: offset for place, offset in offsets.items() if place in gone}, asynchronous=False)
-        self._commit({place: offset for place, offset in offsets.items() if place not in gone}, asynchronous=True)
-        self._forget(gone)
+        self._commit(asynchronous=False)  # the next owner starts behind what is stored
+        self._forget(_places(partitions))
 
     def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._forget(_places(partitions))
@@ -230,6 +248,9 @@ class Sink:
     def _forget(self, gone: set[Partition]) -> None:
         self._owned -= gone
         self._paused -= gone
+        for place in gone:
+            self._asked.pop(place, None)
+            self._refused.pop(place, None)
         self._batches.drop(gone)
 
     def _look_for_topics(self, now: float) -> None:
