@@ -58,7 +58,12 @@ async def _serve(settings: Settings, control: ControlPlane) -> bool:
     output = Output(settings)
     routes = Routes(settings, control, codec("event").header)
     worker = Worker(
-        settings, app, StateTable.declared(app, settings), routes, Pipeline(settings, routes, Enricher(settings), output), output
+        settings,
+        app,
+        StateTable.declared(app, settings),
+        routes,
+        Pipeline(settings, routes, Enricher(settings), output),
+        output,
     )
     app.owner = worker
     raw = app.topic(app.raw_topic, key_type=bytes, value_type=bytes, value_serializer="raw")
@@ -140,4 +145,3 @@ def _credentials(settings: Settings) -> Credentials | None:
 
 def _path(path: Any) -> str | None:
     return None if path is None else str(path)
-

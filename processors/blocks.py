@@ -12,7 +12,7 @@ raw topic's, rebalances, the agent's life, RocksDB. What it is not trusted with,
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import faust
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -65,7 +65,7 @@ class _Reading:
         self.assignment, self.seek, self.position = assignment, seek, position
 
 
-class BlockThread(AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust has no usable types
+class BlockThread(AIOKafkaConsumerThread):
     """The consumer's thread. Seeks run in it, so a fetch is either wholly before or wholly behind one."""
 
     _reading: dict[TP, _Reading]
@@ -86,8 +86,15 @@ class BlockThread(AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust has no
         )
         await super().on_partitions_assigned(assigned, generation_id)
 
-    async def _fetch_records(self, consumer: AIOKafkaConsumer, *args: Any, **options: Any) -> dict[TP, Block]:
-        fetched = await super()._fetch_records(consumer, *args, **options)
+    async def _fetch_records(
+        self,
+        consumer: AIOKafkaConsumer,
+        active_partitions: set[TP],
+        timeout: float | None = None,
+        max_records: int | None = None,
+    ) -> Any:
+        """Each partition's records as one Block, in the place of a list."""
+        fetched = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
         # No await from here on: what was drained is what the present positions stand for.
         assignment = _assignment(consumer)
         blocks = {}
@@ -113,6 +120,11 @@ class BlockThread(AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust has no
         """From any thread: read on from `offset`. Without effect where the partition has gone."""
         self.thread_loop.call_soon_threadsafe(self._seek_now, tp, offset, seek)
 
+    def next_offset(self, tp: TP) -> int | None:
+        """Where the next block will begin; None where the partition has not been sought in this assignment."""
+        reading = self._reading.get(tp)
+        return None if reading is None else reading.position
+
     def _seek_now(self, tp: TP, offset: int, seek: int) -> None:
         consumer = self._ensure_consumer()
         try:
@@ -122,7 +134,7 @@ class BlockThread(AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust has no
         self._reading[tp] = _Reading(_assignment(consumer), seek, offset)
 
 
-class BlockConsumer(Consumer):  # type: ignore[misc]  # Faust has no usable types
+class BlockConsumer(Consumer):
     """Faust's consumer with blocks as the messages of the raw topic."""
 
     _thread: BlockThread
@@ -131,7 +143,7 @@ class BlockConsumer(Consumer):  # type: ignore[misc]  # Faust has no usable type
     def __init__(self, transport: Transport, callback: Callable[[Any], Awaitable[None]], **options: Any) -> None:
         async def deliver(message: Any) -> None:
             # In a rebalance a message may come for a partition that has just gone: Faust would crash with a KeyError.
-            if message.tp in self.app.topics._tp_to_callback:
+            if message.tp in cast(Any, self.app.topics)._tp_to_callback:
                 await callback(message)
 
         super().__init__(transport, deliver, **options)
@@ -142,12 +154,13 @@ class BlockConsumer(Consumer):  # type: ignore[misc]  # Faust has no usable type
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
         """Yield each block as one message, in the place of Faust's one message a record."""
         if not self.flow_active:
-            await self.wait(self.can_resume_flow)
+            await self.wait(self.can_resume_flow.wait())
         active = self._get_active_partitions()
         if not active:
             await self.sleep(IDLE_SECONDS)
             return
-        for tp, fetched in (await self._getmany(active_partitions=active, timeout=timeout)).items():
+        blocks: Mapping[TP, Any] = await self._getmany(active_partitions=active, timeout=timeout)
+        for tp, fetched in blocks.items():
             for block in fetched.split():
                 if self.should_stop or not self.flow_active:
                     return  # what is dropped here is found missing, and read again
@@ -171,6 +184,10 @@ class BlockConsumer(Consumer):  # type: ignore[misc]  # Faust has no usable type
         if tp in self.assignment():
             self.resume_partitions({tp})
 
+    def next_offset(self, partition: int) -> int | None:
+        """Where the consumer reads next; None where it has not been told to read the partition."""
+        return self._thread.next_offset(TP(self.app.raw_topic, partition))
+
     async def commit_group(self, offsets: Mapping[int, int]) -> bool:
         """Commit offsets of the raw topic; False where the group did not take them, as from one who is no member now."""
         tps = {TP(self.app.raw_topic, partition): offset for partition, offset in offsets.items()}
@@ -186,11 +203,11 @@ class BlockConsumer(Consumer):  # type: ignore[misc]  # Faust has no usable type
                 lags[partition] = max(0, end - offset)
         return lags
 
-    async def highwaters(self, *partitions: TP) -> Mapping[TP, int | None]:
+    async def highwaters(self, *partitions: TP) -> Mapping[TP, Any]:
         """For Faust's recovery: there is nothing to recover."""
         return dict.fromkeys(partitions)
 
-    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int | None]:
+    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, Any]:
         """For Faust's recovery, as `highwaters`."""
         return dict.fromkeys(partitions)
 
@@ -204,11 +221,11 @@ class BlockConsumer(Consumer):  # type: ignore[misc]  # Faust has no usable type
         return None
 
 
-class BlockTransport(Transport):  # type: ignore[misc]  # Faust has no usable types
+class BlockTransport(Transport):
     Consumer = BlockConsumer
 
 
-class BlockApp(faust.App):  # type: ignore[misc]  # Faust has no usable types
+class BlockApp(faust.App):
     """A Faust app over blocks of `raw_topic`. `owner` must be set before it starts."""
 
     owner: Owner
@@ -216,6 +233,11 @@ class BlockApp(faust.App):  # type: ignore[misc]  # Faust has no usable types
     def __init__(self, *args: Any, raw_topic: str, **options: Any) -> None:
         super().__init__(*args, **options)
         self.raw_topic = raw_topic
+
+    @property
+    def blocks(self) -> BlockConsumer:
+        """The consumer."""
+        return cast(BlockConsumer, self.consumer)
 
     def _new_transport(self) -> BlockTransport:
         return BlockTransport(self.conf.broker_consumer, self, loop=self.loop)

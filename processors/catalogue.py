@@ -62,7 +62,7 @@ class Shapes:
 class Seen(NamedTuple):
     """How often a shape came in a block, and when the first and the last of it were received."""
 
-    count: int
+    events: int
     first: int
     last: int
 
@@ -117,28 +117,36 @@ class Catalogue:
 
 
 def _signature(properties: dict[str, Any]) -> Signature:
-    """Equal for events of one shape, and for no others."""
-    types = (*map(type, properties.values()),)
-    if dict in types or list in types:
-        nested = [
-            _signature(value) if type(value) is dict else _elements(value)
-            for value in properties.values()
-            if type(value) is dict or type(value) is list
-        ]
-        return ((*properties,), types, (*nested,))
-    return ((*properties,), types)
+    """Equal for events of one shape, and for no others: for each object from the outside in, its size, names and types."""
+    signature: list[Any] = []
+    objects = [properties]
+    for found in objects:  # grows on the way
+        values = found.values()
+        types = [*map(type, values)]
+        signature.append(len(types))
+        signature += found
+        signature += types
+        if dict in types:
+            objects += [value for value in values if type(value) is dict]
+        if list in types:
+            for value in values:
+                if type(value) is list:
+                    _look_into(value, signature, objects)
+    return (*signature,)
 
 
-def _elements(values: list[Any]) -> frozenset[Any] | None:
-    """The shapes inside of a list; None where it holds no objects or lists."""
+def _look_into(values: list[Any], signature: list[Any], objects: list[dict[str, Any]]) -> None:
+    """Add what is nested in a list; scalars in lists make no difference."""
     kinds = {*map(type, values)}
-    if dict in kinds or list in kinds:
-        return frozenset(
-            _signature(value) if type(value) is dict else (_elements(value),)
-            for value in values
-            if type(value) is dict or type(value) is list
-        )
-    return None
+    if dict in kinds:
+        inside = [value for value in values if type(value) is dict]
+        signature.append(-len(inside))
+        objects += inside
+    if list in kinds:
+        for value in values:
+            if type(value) is list:
+                signature.append(list)
+                _look_into(value, signature, objects)
 
 
 def _paths(properties: dict[str, Any], parent: str) -> list[tuple[str, int]]:

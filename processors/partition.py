@@ -50,6 +50,10 @@ class Progress:
         """The consumer was told to read from `next`, by the seek of this number."""
         self.seek = seek
 
+    def is_behind(self, position: int) -> bool:
+        """Whether blocks have been fetched that did not arrive: `position` is where the consumer reads next."""
+        return position > self.next
+
     def begin_settle(self) -> int | None:
         """The offset up to which there is work to settle; None where there is none, or a settle is under way."""
         if self.cut is not None or self.next == self.settled:

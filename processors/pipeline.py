@@ -9,12 +9,11 @@ from collections.abc import Sequence
 import orjson
 from aiokafka.structs import ConsumerRecord
 
-from headwater.codec import codec
 from headwater.metrics import records_processed
 from headwater.rules import RuleError
 from headwater.settings import Settings
 from headwater.topics import dead_letters_topic, raw_topic
-from processors import encoding
+from processors import datums
 from processors.addons import AddonError
 from processors.catalogue import Seen, Shape, Shapes
 from processors.dead_letters import DeadLetters, RefusedError
@@ -89,11 +88,11 @@ class Pipeline:
         then been counted, and it has to be processed again.
         """
         tallies: dict[Key, tuple[Route, _Tally]] = {}
-        processed = encoding.long(now)
+        processed = datums.long(now)
         enrich, shape_of, produce = self._enricher.enrich, self._shapes.of, self._output.produce
-        largest, event_record, dumps = self._output.largest, encoding.event, orjson.dumps
+        largest, event_record, dumps = self._output.largest, datums.event, orjson.dumps
         for record, event in zip(records, events, strict=True):
-            if type(event) is not RawEvent:
+            if isinstance(event, Exception):
                 self._refuse(record, event, "unreadable")
                 continue
             project_id, collection, id_, timestamp, received_at, ip, user_agent, addons, size, text, properties = event
@@ -118,7 +117,7 @@ class Pipeline:
                     text = dumps(properties)
                 shape = shape_of(properties)
                 value = event_record(route.prefix, id_, timestamp, received_at, processed, text)
-                if len(value) > largest or self._output.too_large and (route.topic, id_) in self._output.too_large:
+                if len(value) > largest or (self._output.too_large and (route.topic, id_) in self._output.too_large):
                     raise RefusedError("too_large", f"the event's record has {len(value)} bytes; {largest} is the most")
                 produce(route.topic, id_, value)
             except (UnresolvedError, OutputFullError, KafkaException):

@@ -1,14 +1,12 @@
 """Reading the raw topic's records: Avro as our collector writes it, or a JSON envelope as anything else may."""
 
-import io
 import re
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-import fastavro
 import orjson
 
-from headwater.codec import HEADER_LENGTH, codec
+from headwater.codec import codec
 from headwater.identity import event_id, origin_id
 from headwater.rules import (
     TIMESTAMP_MAX,
@@ -19,11 +17,12 @@ from headwater.rules import (
     parse_timestamp,
     take_reserved,
 )
+from processors.datums import RAW_EVENT_FIELDS, RawDatum, raw_event
 
 ENVELOPE_FIELDS = frozenset(
     {"project_id", "collection", "id", "timestamp", "received_at", "ip", "user_agent", "addons", "properties"}
 )
-CANONICAL_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+CANONICAL_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 DIGITS = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 LONG_RUN = b"0" * 19  # the shortest run of digits that may be no 64-bit integer
 
@@ -55,8 +54,9 @@ class RawReader:
         self._topic = topic
         self._max_depth = max_depth
         self._codec = codec("raw_event")
-        # Avro's string and bytes are the same on the wire, and the parser takes bytes: they need not become text first.
-        self._schema = _with_bytes(self._codec.schema, "properties")
+        fields = {field["name"]: field["type"] for field in self._codec.schema["fields"]}
+        # Text that no record starts with, where the newest schema is none that can be read by hand.
+        self._by_hand = self._codec.header if fields == RAW_EVENT_FIELDS else b"{"
 
     def read(self, value: bytes | None, partition: int, offset: int, record_time: int) -> RawEvent:
         """The event in a record that stands at this partition and offset; `record_time` is Kafka's.
@@ -67,8 +67,7 @@ class RawReader:
             raise UnreadableError("the record is empty")
         if value.startswith(b"{"):
             return self._from_envelope(value, partition, offset, record_time)
-        fields = self._datum(value)
-        text = fields["properties"]
+        project_id, collection, id_, timestamp, received_at, ip, user_agent, addons, text = self._datum(value)
         try:
             if LONG_RUN in text.translate(DIGITS):
                 properties = parse_json(text)
@@ -81,7 +80,6 @@ class RawReader:
             raise UnreadableError(f"properties are not JSON: {error}") from None
         if type(properties) is not dict:
             raise UnreadableError("properties are not a JSON object")
-        timestamp, received_at = fields["timestamp"], fields["received_at"]
         if timestamp is None:
             timestamp = record_time
         if not TIMESTAMP_MIN <= timestamp <= TIMESTAMP_MAX:
@@ -90,43 +88,32 @@ class RawReader:
             received_at = record_time
         elif not TIMESTAMP_MIN <= received_at <= TIMESTAMP_MAX:
             raise _bad_time("received_at", received_at)
-        id_ = fields["id"]
         if id_ is None:
             id_ = origin_id(self._topic, partition, offset)
-        elif CANONICAL_ID.fullmatch(id_) is None:
-            id_ = event_id(fields["project_id"], id_)
+        elif CANONICAL_ID(id_) is None:
+            id_ = event_id(project_id, id_)
         return RawEvent(
-            fields["project_id"],
-            fields["collection"],
+            project_id,
+            collection,
             id_,
             timestamp,
             received_at,
-            fields["ip"],
-            fields["user_agent"],
-            fields["addons"],
+            ip,
+            user_agent,
+            addons,
             len(text),
             text,
             properties,
         )
 
-    def _datum(self, value: bytes) -> dict[str, Any]:
-        if not value.startswith(self._codec.header):
-            try:
-                record = self._codec.decode(value)  # an older version of the schema, or nothing of ours
-            except ValueError as error:
-                raise UnreadableError(str(error)) from None
-            record["properties"] = record["properties"].encode()
-            return record
-        stream = io.BytesIO(value)
-        stream.seek(HEADER_LENGTH)
+    def _datum(self, value: bytes) -> RawDatum:
         try:
-            fields: Any = fastavro.schemaless_reader(stream, self._schema, None)
-        except Exception as error:  # fastavro raises many kinds on bytes that are no datum
+            if value.startswith(self._by_hand):
+                return raw_event(value)
+            record = self._codec.decode(value)  # another version of the schema, or nothing of ours
+        except (ValueError, IndexError) as error:
             raise UnreadableError(f"not a raw_event record: {error}") from None
-        if stream.tell() != len(value):
-            raise UnreadableError(f"not a raw_event record: {len(value) - stream.tell()} bytes follow the datum")
-        read: dict[str, Any] = fields
-        return read
+        return (*(record[name] for name in RAW_EVENT_FIELDS if name != "properties"), record["properties"].encode())
 
     def _from_envelope(self, value: bytes, partition: int, offset: int, record_time: int) -> RawEvent:
         """Written without the collector, so all that it would have checked is checked here."""
@@ -199,12 +186,3 @@ def _bad_time(name: str, value: int) -> RuleError:
     except (ValueError, OverflowError, OSError):
         shown = str(value)
     return RuleError("InvalidPropertyValueError", f"{name} {shown} is outside the years 1900 to 2299.")
-
-
-def _with_bytes(schema: dict[str, Any], name: str) -> Any:
-    """The schema with a field of text as bytes."""
-    fields = [
-        {**field, "type": "bytes"} if field["name"] == name else field for field in schema["fields"]
-    ]
-    plain = {key: value for key, value in schema.items() if not key.startswith("__")}
-    return fastavro.parse_schema({**plain, "fields": fields, "name": schema["name"]})

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+import structlog
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.cimpl import OFFSET_BEGINNING
 
@@ -12,6 +13,8 @@ from processors.table import StateTable
 
 BATCH_RECORDS = 5_000
 POLL_SECONDS = 0.5
+
+log = structlog.get_logger("headwater.processors")
 
 
 def recover(settings: Settings, table: StateTable, ends: Mapping[int, int], wanted: Callable[[], bool]) -> bool:
@@ -24,7 +27,7 @@ def recover(settings: Settings, table: StateTable, ends: Mapping[int, int], want
     starts = {}
     for partition, end in ends.items():
         if table.offset(partition) > end:  # the topic is a new one: what is here belongs to the old
-            table.clear(partition)
+            table.forget(partition)
         starts[partition] = table.offset(partition) + 1
     missing = {partition for partition, end in ends.items() if starts[partition] <= end}
     if not missing:
@@ -51,15 +54,18 @@ def recover(settings: Settings, table: StateTable, ends: Mapping[int, int], want
             for message in consumer.consume(BATCH_RECORDS, POLL_SECONDS):
                 error = message.error()
                 if error is not None:
-                    if error.retriable() or not error.fatal():
-                        continue
-                    raise KafkaException(error)
-                partition = message.partition()
-                changes.setdefault(partition, []).append((message.key(), message.value()))
-                offsets[partition] = message.offset()
-            for partition, offset in offsets.items():
-                table.apply(partition, changes[partition], offset)
-                if offset >= ends[partition]:
+                    if error.fatal():
+                        raise KafkaException(error)
+                    log.warning("state topic cannot be read; trying again", error=error.str())
+                    continue
+                source, offset, key = message.partition(), message.offset(), message.key()
+                if source is None or offset is None or key is None:
+                    continue  # no record of ours
+                changes.setdefault(source, []).append((key, message.value()))
+                offsets[source] = offset
+            for partition, last in offsets.items():
+                table.apply(partition, changes[partition], last)
+                if last >= ends[partition]:
                     missing.discard(partition)
     finally:
         consumer.close()

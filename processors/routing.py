@@ -13,8 +13,8 @@ from headwater.control import ControlPlane
 from headwater.kafka import client_config, create_topics, new_topic
 from headwater.rules import RuleError, check_collection_name
 from headwater.settings import Settings
+from processors.datums import text
 from processors.dead_letters import RefusedError
-from processors.encoding import text
 
 REFUSED_SECONDS = 5.0  # how long a refusal holds before project or cap are looked at again
 REFUSED_KEPT = 10_000

@@ -4,7 +4,7 @@ The table is written by partition, and only with what the changelog already hold
 which they stand go into RocksDB as one write, so whatever a crash leaves is a state that the changelog has had.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import faust
@@ -23,7 +23,7 @@ ROCKSDB_OPTIONS = {
 }
 
 
-class StateTable(faust.Table):  # type: ignore[misc]  # Faust has no usable types
+class StateTable(faust.Table[bytes, bytes]):
     """A table whose keys are read and written by partition, outside of Faust's streams. Keys are in headwater.aggregates."""
 
     def __init__(self, app: faust.App, settings: Settings) -> None:
@@ -41,7 +41,8 @@ class StateTable(faust.Table):  # type: ignore[misc]  # Faust has no usable type
     @classmethod
     def declared(cls, app: faust.App, settings: Settings) -> "StateTable":
         """The table of an app that has not started yet."""
-        table: StateTable = app.tables.add(cls(app, settings))
+        table = cls(app, settings)
+        app.tables.add(table)
         return table
 
     def _changelog_topic_name(self) -> str:
@@ -54,7 +55,7 @@ class StateTable(faust.Table):  # type: ignore[misc]  # Faust has no usable type
 
     def offset(self, partition: int) -> int:
         """The changelog offset up to which the local state stands; -1 where there is none."""
-        offset = self._database(partition).get(self.data.offset_key)
+        offset = self._database(partition).get(self._store_of_faust.offset_key)
         return -1 if offset is None else int(offset)
 
     def apply(self, partition: int, changes: Iterable[tuple[bytes, bytes | None]], offset: int) -> None:
@@ -65,10 +66,10 @@ class StateTable(faust.Table):  # type: ignore[misc]  # Faust has no usable type
                 batch.delete(key)
             else:
                 batch.put(key, value)
-        batch.put(self.data.offset_key, str(offset).encode())
+        batch.put(self._store_of_faust.offset_key, str(offset).encode())
         self._database(partition).write(batch)
 
-    def clear(self, partition: int) -> None:
+    def forget(self, partition: int) -> None:
         """Forget the local state of a partition."""
         database = self._database(partition)
         batch = WriteBatch(raw_mode=True)
@@ -76,8 +77,13 @@ class StateTable(faust.Table):  # type: ignore[misc]  # Faust has no usable type
             batch.delete(key)
         database.write(batch)
 
+    @property
+    def _store_of_faust(self) -> Any:
+        """Faust's RocksDB store: it opens a partition's database when the partition is assigned, and lets it go after."""
+        return self.data
+
     def _database(self, partition: int) -> Any:
-        return self.data._db_for_partition(partition)
+        return self._store_of_faust._db_for_partition(partition)
 
     def __getitem__(self, key: Any) -> Any:
         raise TypeError("the state is read by partition")

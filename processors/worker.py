@@ -34,6 +34,7 @@ from processors.table import StateTable
 FLUSH_SECONDS = 30.0
 RELEASE_SECONDS = 6.0  # what a rebalance or a stop waits for the last settle
 RETRY_SECONDS = 1.0
+LOST_SECONDS = 10.0  # how long a block that was fetched may take to come
 BACKLOG_MAX = 40_000  # records queued for Kafka, beyond which processing waits
 SETTLING_SHARE = 0.1  # of the time; a settle that takes longer makes them rarer
 SETTLE_SECONDS_MAX = 10.0
@@ -70,6 +71,9 @@ class Worker:
         self._assigned: set[int] | None = None
         self._committed: Mapping[int, int] = {}
         self._owned: dict[int, Owned] = {}
+        self._waiting: dict[
+            int, tuple[float, int]
+        ] = {}  # since when blocks of a partition have been due, and from where
         self._cut = asyncio.Lock()  # held while a block is processed, and while what is processed is flushed
         self._settling = asyncio.Lock()
         self._taking = asyncio.Lock()
@@ -140,9 +144,11 @@ class Worker:
         await asyncio.sleep(RETRY_SECONDS)
 
     async def _resolve(self, keys: set[Key]) -> None:
-        while keys:
+        resolved = not keys
+        while not resolved:
             try:
-                return await self._in_thread(partial(self._routes.resolve, keys))
+                await self._in_thread(partial(self._routes.resolve, keys))
+                resolved = True
             except KafkaException as error:
                 log.warning("topics of collections cannot be made; trying again", error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
@@ -162,7 +168,24 @@ class Worker:
             began = time.monotonic()
             await self.settle()
             took = time.monotonic() - began
+            self._find_lost()
             pause = min(max(self._settings.settle_seconds, took / SETTLING_SHARE - took), SETTLE_SECONDS_MAX)
+
+    def _find_lost(self) -> None:
+        """Read again where blocks were fetched but never came, and no record follows that would show it."""
+        waiting = {}
+        for p, each in self._owned.items():
+            position = self._app.blocks.next_offset(p)
+            if position is None or not each.progress.is_behind(position):
+                continue
+            since, at = self._waiting.get(p, (time.monotonic(), each.progress.next))
+            if at != each.progress.next:
+                since = time.monotonic()
+            elif time.monotonic() - since > LOST_SECONDS:
+                self._read_from_next(p, each)
+                continue
+            waiting[p] = since, each.progress.next
+        self._waiting = waiting
 
     async def settle(self) -> None:
         """Make durable what has been processed; what cannot be is processed again."""
@@ -202,8 +225,8 @@ class Worker:
                 self._start(self._inform(settled))
 
     async def _inform(self, offsets: Mapping[int, int]) -> None:
-        await self._app.consumer.commit_group(offsets)
-        for p, lag in self._app.consumer.lags(offsets).items():
+        await self._app.blocks.commit_group(offsets)
+        for p, lag in self._app.blocks.lags(offsets).items():
             metrics.processor_lag_records.labels(str(p)).set(lag)
 
     def _undo(self, partition: int, owned: Owned) -> None:
@@ -216,7 +239,7 @@ class Worker:
     def _read_from_next(self, partition: int, owned: Owned) -> None:
         metrics.rewinds.inc()
         owned.progress.sought(next(self._seeks))
-        self._app.consumer.read_from(partition, owned.progress.next, owned.progress.seek)
+        self._app.blocks.read_from(partition, owned.progress.next, owned.progress.seek)
 
     def _lose(self, partition: int, owned: Owned, error: BaseException) -> None:
         """A transaction failed: the partition is another worker's, or has to be taken anew."""
@@ -233,7 +256,7 @@ class Worker:
         await self._in_thread(owned.writer.close)
         # A worker that was late with an old assignment may have fenced us off by mistake; one that is not a member of the
         # group now must not do that. The group knows: it takes offsets from members only.
-        if fenced and not await self._app.consumer.commit_group({partition: owned.progress.settled}):
+        if fenced and not await self._app.blocks.commit_group({partition: owned.progress.settled}):
             log.info("the group has another owner for the partition; waiting for it to say so", partition=partition)
             return
         await self._take({partition}, assignment)
@@ -270,12 +293,12 @@ class Worker:
                         wanted.discard(p)
                 await asyncio.gather(*(self._in_thread(writer.close) for writer in writers.values()))
                 if errors and current():
-                    log.warning("partitions could not be taken; trying again", errors={p: str(errors[p]) for p in errors})
+                    log.warning(
+                        "partitions could not be taken; trying again", errors={p: str(errors[p]) for p in errors}
+                    )
                     await asyncio.sleep(RETRY_SECONDS)
         if current():
-            log.info(
-                "partitions taken", partitions=sorted(partitions), seconds=round(time.monotonic() - began, 3)
-            )
+            log.info("partitions taken", partitions=sorted(partitions), seconds=round(time.monotonic() - began, 3))
 
     def _own(self, partition: int, writer: FencedWriter) -> None:
         state = PartitionState(partition, partial(self._table.read, partition))
@@ -284,7 +307,7 @@ class Worker:
         start = watermark + 1 if watermark >= 0 else self._committed.get(partition, 0)
         seek = next(self._seeks)
         self._owned[partition] = Owned(Progress(start, start, seek), state, writer)
-        self._app.consumer.read_from(partition, start, seek)
+        self._app.blocks.read_from(partition, start, seek)
 
     # Threads and tasks
 
