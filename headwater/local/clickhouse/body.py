@@ -87,4 +87,4 @@ class Body:
 
 
 def _damaged(what: str) -> errors.EngineError:
-    return errors.refused(errors.CANNOT_DECOMPRESS, f"Cannot decompress the body: {what}")
+    return errors.refused(errors.Code.CANNOT_DECOMPRESS, f"Cannot decompress the body: {what}")

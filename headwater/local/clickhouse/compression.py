@@ -165,7 +165,7 @@ def decoder(encoding: str) -> Decoder:
         case "zstd":
             return _ZstdDecoder()
     raise errors.refused(
-        errors.UNKNOWN_COMPRESSION_METHOD,
+        errors.Code.UNKNOWN_COMPRESSION_METHOD,
         f"Content-Encoding {encoding!r} is not known: use lz4, zstd, gzip or deflate",
     )
 

@@ -4,6 +4,7 @@ chDB runs one engine per process, on one path. Any number of handles may be open
 database and temporary tables, runs one statement at a time, and releases the GIL while it runs.
 """
 
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,10 @@ from headwater.local.clickhouse.errors import from_engine
 from headwater.local.clickhouse.tokens import literal, quoted_name
 
 IDLE_HANDLES = 16
+_IDENTITY = (
+    b"SELECT version(), serverTimezone(), "
+    b"(SELECT value FROM system.server_settings WHERE name = 'max_server_memory_usage')"
+)
 
 
 @dataclass(frozen=True)
@@ -98,12 +103,14 @@ class Engine:
     """The embedded engine on a folder. Create one per process; `close` stops it. Safe for use by several threads."""
 
     def __init__(self, folder: Path, limits: Limits) -> None:
-        """Open the folder, made where it is not there; blocks until the tables are loaded. Raises EngineError."""
-        data = folder / "engine"
-        data.mkdir(parents=True, exist_ok=True)
-        config = folder / "engine.xml"
-        config.write_text(_config(folder, limits))
-        self._path = f"{data}?config-file={config}"
+        """Open the folder, made where it is not there; blocks until the tables are loaded. Raises EngineError.
+
+        Makes the folder the process's working directory: chDB would misread `&` and `%` in the paths it is given.
+        """
+        folder.joinpath("engine").mkdir(parents=True, exist_ok=True)
+        folder.joinpath("engine.xml").write_text(_config(folder, limits))
+        os.chdir(folder)
+        self._path = "engine?config-file=engine.xml"
         self.defaults = {
             "max_memory_usage": str(limits.query_memory),
             "max_execution_time": str(limits.query_seconds),
@@ -117,11 +124,13 @@ class Engine:
         self._lock = threading.Lock()
         try:
             self._root = Handle(self._path)  # keeps the engine alive while other handles come and go
-            self.version, self.timezone = (
-                self._root.run(b"SELECT version(), serverTimezone()").data.decode().rstrip("\n").split("\t")
-            )
+            self.version, self.timezone, memory = self._root.run(_IDENTITY).data.decode().rstrip("\n").split("\t")
         except RuntimeError as error:
             raise from_engine(error) from None
+        if int(memory) != limits.server_memory:
+            raise RuntimeError(
+                f"chDB ignored its configuration {folder / 'engine.xml'}"
+            )  # or it would run without limits
 
     def handle(self) -> Handle:
         """A fresh handle with the defaults; whoever takes it closes it."""
@@ -193,7 +202,7 @@ def _config(folder: Path, limits: Limits) -> str:
     """The engine's configuration: small caches and pools, and its log in a file."""
     path = escape(str(folder))
     return f"""<clickhouse>
-    <logger><level>error</level><log>{path}/engine.log</log><errorlog>{path}/engine.err.log</errorlog>
+    <logger><level>error</level><log>{path}/engine.log</log>
         <size>10M</size><count>2</count></logger>
     <user_files_path>{path}/user_files/</user_files_path>
     <max_server_memory_usage>{limits.server_memory}</max_server_memory_usage>

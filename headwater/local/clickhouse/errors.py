@@ -1,29 +1,33 @@
 """ClickHouse's errors: their codes, and the HTTP status that each has on ClickHouse's HTTP interface."""
 
 import re
+from enum import IntEnum
 
-BAD_ARGUMENTS = 36
-NOT_IMPLEMENTED = 48
-SYNTAX_ERROR = 62
-UNKNOWN_TYPE_OF_QUERY = 78
-UNKNOWN_COMPRESSION_METHOD = 89
-UNKNOWN_SETTING = 115
-INCORRECT_DATA = 117
-READONLY = 164
-TOO_MANY_SIMULTANEOUS_QUERIES = 202
-QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING = 216
-QUERY_IS_TOO_LARGE = 229
-ABORTED = 236
-NOT_ENOUGH_SPACE = 243
-CANNOT_DECOMPRESS = 271
-INTO_OUTFILE_NOT_ALLOWED = 358
-SESSION_NOT_FOUND = 372
-SESSION_IS_LOCKED = 373
-INVALID_SESSION_TIMEOUT = 374
-AUTHENTICATION_FAILED = 516
-UNKNOWN_EXCEPTION = 1002
 
-_NAMES = {code: name for name, code in list(globals().items()) if name.isupper() and isinstance(code, int)}
+class Code(IntEnum):
+    """The codes that this server itself raises or looks at; the engine has many more."""
+
+    BAD_ARGUMENTS = 36
+    NOT_IMPLEMENTED = 48
+    SYNTAX_ERROR = 62
+    UNKNOWN_TYPE_OF_QUERY = 78
+    UNKNOWN_COMPRESSION_METHOD = 89
+    UNKNOWN_SETTING = 115
+    INCORRECT_DATA = 117
+    READONLY = 164
+    TOO_MANY_SIMULTANEOUS_QUERIES = 202
+    QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING = 216
+    QUERY_IS_TOO_LARGE = 229
+    ABORTED = 236
+    NOT_ENOUGH_SPACE = 243
+    CANNOT_DECOMPRESS = 271
+    INTO_OUTFILE_NOT_ALLOWED = 358
+    SESSION_NOT_FOUND = 372
+    SESSION_IS_LOCKED = 373
+    INVALID_SESSION_TIMEOUT = 374
+    AUTHENTICATION_FAILED = 516
+    UNKNOWN_EXCEPTION = 1002
+
 
 # As ClickHouse's HTTP interface answers them (src/Server/HTTP/exceptionCodeToHTTPStatus.cpp); every other code is a 500.
 _CODES_OF_STATUS: dict[int, tuple[int, ...]] = {
@@ -59,9 +63,9 @@ class EngineError(Exception):
         return _STATUS.get(self.code, 500)
 
 
-def refused(code: int, what: str) -> EngineError:
+def refused(code: Code, what: str) -> EngineError:
     """An error of this server itself, in ClickHouse's form: `Code: 62. DB::Exception: <what>. (SYNTAX_ERROR)`."""
-    return EngineError(code, f"Code: {code}. DB::Exception: {what}. ({_NAMES[code]})")
+    return EngineError(code, f"Code: {code}. DB::Exception: {what}. ({code.name})")
 
 
 def from_engine(error: Exception) -> EngineError:
@@ -69,5 +73,5 @@ def from_engine(error: Exception) -> EngineError:
     text = _INNER_ENDING.sub("", _SPOOLED_FILE.sub("", _NESTED.sub(r"\1", str(error).strip())))
     found = _CODE.match(text)
     if found is None:
-        return refused(UNKNOWN_EXCEPTION, text)
+        return refused(Code.UNKNOWN_EXCEPTION, text)
     return EngineError(int(found.group(1)), text)

@@ -72,7 +72,7 @@ class Executor:
             statement = self._receive(request, body, data)
             if request.read_only and statement.kind is not Kind.QUERY and statement.verb not in _GET_MAY:
                 raise errors.refused(
-                    errors.READONLY,
+                    errors.Code.READONLY,
                     "Cannot execute query in readonly mode. For queries over HTTP, method GET implies readonly. "
                     "You should use method POST for modifying queries",
                 )
@@ -109,14 +109,14 @@ class Executor:
     def _enter(self, query_id: str, marker: str) -> None:
         with self._lock:
             if self._closing:
-                raise errors.refused(errors.ABORTED, "The embedded engine is shutting down")
+                raise errors.refused(errors.Code.ABORTED, "The embedded engine is shutting down")
             if query_id in self._running:
                 raise errors.refused(
-                    errors.QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING, f"Query with id = {query_id} is already running"
+                    errors.Code.QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING, f"Query with id = {query_id} is already running"
                 )
             if len(self._running) >= self._limits.concurrent_queries:
                 raise errors.refused(
-                    errors.TOO_MANY_SIMULTANEOUS_QUERIES,
+                    errors.Code.TOO_MANY_SIMULTANEOUS_QUERIES,
                     f"Too many simultaneous queries. Maximum: {self._limits.concurrent_queries}",
                 )
             self._running[query_id] = marker
@@ -211,20 +211,13 @@ class Executor:
         if statement.kind is Kind.INSERT:
             _spool(data, head[statement.data_start :], body)
         elif len(head) > STATEMENT_LIMIT:
-            raise errors.refused(errors.QUERY_IS_TOO_LARGE, f"The query is longer than {STATEMENT_LIMIT} bytes")
+            raise errors.refused(errors.Code.QUERY_IS_TOO_LARGE, f"The query is longer than {STATEMENT_LIMIT} bytes")
         return statement
 
 
 def _spool(path: Path, beginning: bytes, body: Body) -> None:
     """Write an insert's data to a file, piece by piece."""
-    try:
-        with path.open("xb") as file:
-            file.write(beginning)
-            while piece := body.read():
-                file.write(piece)
-    except ConnectionError:
-        raise
-    except OSError as error:
-        raise errors.refused(
-            errors.NOT_ENOUGH_SPACE, f"Cannot spool the data of the insert: {error.strerror}"
-        ) from None
+    with path.open("xb") as file:
+        file.write(beginning)
+        while piece := body.read():
+            file.write(piece)

@@ -9,6 +9,8 @@ from typing import IO
 LAYOUT = 1
 """The layout of the folder: raised when a change makes older folders unreadable."""
 
+_PATTERN = frozenset("?*{}")
+
 
 class FolderError(Exception):
     """The folder cannot be used; the message says why and what to do."""
@@ -17,8 +19,10 @@ class FolderError(Exception):
 def lock(folder: Path) -> IO[str]:
     """Take the folder for this process until the file returned is closed; the kernel lets go of it when the process dies.
 
-    Raises FolderError while another process has it.
+    Raises FolderError while another process has it, and for a path that the engine cannot work with.
     """
+    if found := sorted(_PATTERN.intersection(str(folder))):
+        raise FolderError(f"{folder} holds {found[0]!r}, which the engine takes for a pattern; use another folder")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = (folder / "lock").open("a+")
     try:

@@ -47,7 +47,7 @@ def read_form(request: Request, body: Body, content_type: str) -> tuple[Request,
             structure = ", ".join(f"_{index} {column}" for index, column in enumerate(_split(types), 1))
         if not structure:
             raise errors.refused(
-                errors.BAD_ARGUMENTS, f"External table {name!r} needs {name}_structure or {name}_types"
+                errors.Code.BAD_ARGUMENTS, f"External table {name!r} needs {name}_structure or {name}_types"
             )
         tables.append(ExternalTable(name, structure, fmt, data))
     texts = {name: value.decode("utf-8", "replace") for name, value in fields.items()}
@@ -67,12 +67,12 @@ def _parts(body: Body, content_type: str) -> tuple[Mapping[str, bytes], Mapping[
     """A form's fields and files by name."""
     found = _BOUNDARY.search(content_type)
     if found is None:
-        raise errors.refused(errors.BAD_ARGUMENTS, "The form's Content-Type has no boundary")
+        raise errors.refused(errors.Code.BAD_ARGUMENTS, "The form's Content-Type has no boundary")
     data = bytearray(b"\r\n")
     while piece := body.read():
         data += piece
         if len(data) > FORM_LIMIT:
-            raise errors.refused(errors.QUERY_IS_TOO_LARGE, f"The form is longer than {FORM_LIMIT} bytes")
+            raise errors.refused(errors.Code.QUERY_IS_TOO_LARGE, f"The form is longer than {FORM_LIMIT} bytes")
     fields: dict[str, bytes] = {}
     files: dict[str, bytes] = {}
     for part in bytes(data).split(b"\r\n--" + (found.group(1) or found.group(2)).encode())[1:]:
@@ -81,7 +81,7 @@ def _parts(body: Body, content_type: str) -> tuple[Mapping[str, bytes], Mapping[
         head, _, content = part.partition(b"\r\n\r\n")
         name = _NAME.search(head)
         if name is None:
-            raise errors.refused(errors.BAD_ARGUMENTS, "A part of the form has no name")
+            raise errors.refused(errors.Code.BAD_ARGUMENTS, "A part of the form has no name")
         (files if _FILE.search(head) else fields)[name.group(1).decode("utf-8", "replace")] = content
     return fields, files
 

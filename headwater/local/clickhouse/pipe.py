@@ -5,10 +5,10 @@ import fcntl
 import os
 import select
 import socket
+import sys
 from pathlib import Path
 
 _CAPACITY = 1 << 20
-_POLLRDHUP = 0x2000  # Linux: the peer closed its end or its writing half; select has no name for it before 3.12
 
 
 class ClientGoneError(Exception):
@@ -28,8 +28,9 @@ class ResultPipe:
         os.mkfifo(path, 0o600)
         self._reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         self._writer = os.open(path, os.O_WRONLY)
-        with contextlib.suppress(OSError):  # beyond the user's limit the default 64 KiB stay: slower, not wrong
-            fcntl.fcntl(self._writer, fcntl.F_SETPIPE_SZ, _CAPACITY)
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):  # beyond the user's limit the default 64 KiB stay: slower, not wrong
+                fcntl.fcntl(self._writer, fcntl.F_SETPIPE_SZ, _CAPACITY)
 
     def statement_over(self) -> None:
         """The engine is done with the statement: what is in the pipe is all. Called by the thread that ran it."""
@@ -42,16 +43,16 @@ class ResultPipe:
         """
         poll = select.poll()
         poll.register(self._reader, select.POLLIN)
-        poll.register(client, _POLLRDHUP | select.POLLHUP | select.POLLERR)
+        poll.register(client, select.POLLIN)
         while True:
-            events = dict(poll.poll())
-            if client.fileno() in events:
-                raise ClientGoneError
-            if self._reader in events:
-                try:
+            ready = {descriptor for descriptor, _ in poll.poll()}
+            if client.fileno() in ready:
+                if _is_gone(client):
+                    raise ClientGoneError
+                poll.unregister(client)  # it sent its next request already, and waits for this one's answer
+            if self._reader in ready:
+                with contextlib.suppress(BlockingIOError):
                     return os.read(self._reader, _CAPACITY)
-                except BlockingIOError:
-                    continue
 
     def close(self) -> None:
         """Close the reader's end, once: whoever still writes gets an error. Removes the pipe."""
@@ -59,3 +60,11 @@ class ResultPipe:
             os.close(self._reader)
         self._reader = -1
         self.path.unlink(missing_ok=True)
+
+
+def _is_gone(client: socket.socket) -> bool:
+    """Whether a socket that is ready to be read has come to its end."""
+    try:
+        return client.recv(1, socket.MSG_PEEK) == b""
+    except OSError:
+        return True

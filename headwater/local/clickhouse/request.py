@@ -87,16 +87,16 @@ def parse(method: str, target: str, headers: Headers) -> Request:
         elif _SETTING.fullmatch(name):
             settings[name] = value
         elif name:
-            raise errors.refused(errors.UNKNOWN_SETTING, f"Unknown setting {name!r}")
+            raise errors.refused(errors.Code.UNKNOWN_SETTING, f"Unknown setting {name!r}")
     for name in ("compress", "decompress"):
         if _truth(own.get(name, "")):
             raise errors.refused(
-                errors.NOT_IMPLEMENTED,
+                errors.Code.NOT_IMPLEMENTED,
                 f"{name}=1 (ClickHouse's own block framing) is not there in the embedded engine: use Content-Encoding and "
                 "Accept-Encoding",
             )
     if own.get("role"):
-        raise errors.refused(errors.NOT_IMPLEMENTED, "The embedded engine has no roles")
+        raise errors.refused(errors.Code.NOT_IMPLEMENTED, "The embedded engine has no roles")
     user, password = _credentials(own, headers)
     return Request(
         query=own.get("query", ""),
@@ -139,7 +139,7 @@ def _session_timeout(text: str) -> float:
         seconds = -1.0
     if not 0 <= seconds <= _MAX_SESSION_TIMEOUT:
         raise errors.refused(
-            errors.INVALID_SESSION_TIMEOUT,
+            errors.Code.INVALID_SESSION_TIMEOUT,
             f"Invalid session timeout {text!r}: give seconds from 0 to {_MAX_SESSION_TIMEOUT:.0f}",
         )
     return seconds

@@ -46,6 +46,10 @@ class Server(ThreadingHTTPServer):
         self._user = user.encode()
         self._password = password.encode()
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A request failed in a way that nobody thought of: say so; the server goes on."""
+        log.exception("embedded engine (chDB): a request failed")
+
     def knows(self, user: str, password: str) -> bool:
         """Whether these are the credentials, compared in constant time."""
         user_matches = hmac.compare_digest(user.encode(), self._user)
@@ -56,6 +60,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Server
     protocol_version = "HTTP/1.1"
     server_version = "ClickHouse-embedded"
+    sys_version = ""
     disable_nagle_algorithm = True
     wbufsize = 1 << 16
     timeout = 300  # seconds a connection may idle
@@ -99,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._query_id = request.query_id
             if not self.server.knows(request.user, request.password):
                 raise errors.refused(
-                    errors.AUTHENTICATION_FAILED,
+                    errors.Code.AUTHENTICATION_FAILED,
                     f"{request.user}: Authentication failed: password is incorrect, or there is no user with such name",
                 )
             tables: list[ExternalTable] = []
@@ -107,11 +112,13 @@ class _Handler(BaseHTTPRequestHandler):
                 request, tables = read_form(request, body, kind)
             with self.server.executor.run(request, body, tables, self.connection) as running:
                 self._answer(request, running)
-        except EngineError as error:
+        except (ConnectionError, TimeoutError):
+            raise
+        except (EngineError, OSError) as error:
             # The rest of the body is read first: closing on a client that still sends would lose the answer.
             if body is None or not body.drain(_DRAIN):
                 self.close_connection = True
-            self._send_error(error)
+            self._send_error(error if isinstance(error, EngineError) else _from_system(error))
 
     def _body_length(self) -> int | None:
         """The Content-Length; None for a chunked body."""
@@ -119,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         text = self.headers.get("Content-Length", "0")
         if not text.isdigit():
-            raise errors.refused(errors.BAD_ARGUMENTS, f"Content-Length {text!r} is not a number")
+            raise errors.refused(errors.Code.BAD_ARGUMENTS, f"Content-Length {text!r} is not a number")
         return int(text)
 
     def _answer(self, request: Request, running: Running) -> None:
@@ -246,3 +253,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(content)
         self.wfile.flush()
+
+
+def _from_system(error: OSError) -> EngineError:
+    """What the system refused: a full disk, too many open files."""
+    log.error("embedded engine (chDB): the system refused", reason=str(error))
+    return errors.refused(errors.Code.NOT_ENOUGH_SPACE, f"The system refused: {error.strerror}")

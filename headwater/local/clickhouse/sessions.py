@@ -116,11 +116,11 @@ class Sessions:
             session = self._sessions.get(session_id)
             if session is None:
                 if must_exist:
-                    raise errors.refused(errors.SESSION_NOT_FOUND, f"Session {session_id!r} not found")
+                    raise errors.refused(errors.Code.SESSION_NOT_FOUND, f"Session {session_id!r} not found")
                 session = self._sessions[session_id] = _Session(self._engine.handle(), dict(self._engine.defaults))
             elif session.busy:
                 raise errors.refused(
-                    errors.SESSION_IS_LOCKED, f"Session {session_id!r} is locked by a concurrent client"
+                    errors.Code.SESSION_IS_LOCKED, f"Session {session_id!r} is locked by a concurrent client"
                 )
             session.busy = True
             return session

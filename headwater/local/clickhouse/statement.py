@@ -77,7 +77,7 @@ def recognise(text: bytes) -> Statement:
     """
     first = next((t for t in tokens(text) if not t.is_symbol(b"(")), None)
     if first is None or first.is_symbol(b";"):
-        raise errors.refused(errors.SYNTAX_ERROR, "Syntax error: the query is empty")
+        raise errors.refused(errors.Code.SYNTAX_ERROR, "Syntax error: the query is empty")
     verb = first.text.upper()
     if first.is_word(b"INSERT"):
         return _insert(text)
@@ -97,7 +97,7 @@ def _single_statement(text: bytes) -> list[Token]:
         if token.depth == 0 and token.is_symbol(b";"):
             ended = True
         elif ended:
-            raise errors.refused(errors.SYNTAX_ERROR, "Syntax error: multi-statements are not allowed")
+            raise errors.refused(errors.Code.SYNTAX_ERROR, "Syntax error: multi-statements are not allowed")
         else:
             parts.append(token)
     return parts
@@ -110,7 +110,7 @@ def _query(text: bytes, verb: bytes, parts: list[Token]) -> Statement:
         if token.depth:
             continue
         if token.is_word(b"INTO") and after.is_word(b"OUTFILE"):
-            raise errors.refused(errors.INTO_OUTFILE_NOT_ALLOWED, "INTO OUTFILE is not allowed")
+            raise errors.refused(errors.Code.INTO_OUTFILE_NOT_ALLOWED, "INTO OUTFILE is not allowed")
         ends = index + 2 == len(parts) or parts[index + 2].is_word(b"SETTINGS")
         if token.is_word(b"FORMAT") and after.kind in (TokenKind.WORD, TokenKind.QUOTED_NAME) and ends:
             cut, rest, fmt = token.start, after.end, _name(after)
@@ -157,7 +157,7 @@ def _insert(text: bytes) -> Statement:
                 if token.is_word(b"VALUES"):
                     return Statement(Kind.INSERT, "INSERT", text[: token.start], cut, token.start, "Values", token.end)
             elif not select and token.is_word(b"INFILE") and previous is not None and previous.is_word(b"FROM"):
-                raise errors.refused(errors.UNKNOWN_TYPE_OF_QUERY, "FROM INFILE is not allowed")
+                raise errors.refused(errors.Code.UNKNOWN_TYPE_OF_QUERY, "FROM INFILE is not allowed")
         before, previous = previous, token
     end = _single_statement(text)[-1].end
     return Statement(Kind.COMMAND, "INSERT", text[:end], end, end)

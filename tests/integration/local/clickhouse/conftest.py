@@ -62,7 +62,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., EngineServer]]:
     """Start engines on folders under the test's own; what still runs at the end is killed."""
     started: list[EngineServer] = []
 
-    def start_one(name: str = "data", *options: str) -> EngineServer:
+    def start_one(name: str = "d a%41t&é", *options: str) -> EngineServer:
         started.append(EngineServer(tmp_path / name, tmp_path / f"{name}.log", *options))
         return started[-1]
 

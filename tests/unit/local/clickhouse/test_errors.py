@@ -2,7 +2,7 @@
 
 import pytest
 
-from headwater.local.clickhouse.errors import EngineError, from_engine, refused
+from headwater.local.clickhouse.errors import Code, EngineError, from_engine, refused
 
 
 @pytest.mark.parametrize(
@@ -24,4 +24,4 @@ def test_an_error_without_a_code_gets_the_unknown_one() -> None:
 
 
 def test_our_own_errors_look_like_the_engines() -> None:
-    assert refused(48, "No").message == "Code: 48. DB::Exception: No. (NOT_IMPLEMENTED)"
+    assert refused(Code.NOT_IMPLEMENTED, "No").message == "Code: 48. DB::Exception: No. (NOT_IMPLEMENTED)"

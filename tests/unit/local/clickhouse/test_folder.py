@@ -16,6 +16,12 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
     folder.lock(tmp_path).close()
 
 
+def test_a_path_that_looks_like_a_pattern_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(folder.FolderError, match="takes for a pattern"):
+        folder.lock(tmp_path / "what?")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_remembers_the_newest_engine_that_wrote_it(tmp_path: Path) -> None:
     for engine in ("26.9.0", "26.9.0", "26.10.0"):
         folder.check_version(tmp_path, engine)
