@@ -89,12 +89,12 @@ def generate(count: int, seed: int = SEED) -> list[Event]:
     ]
 
 
-def raw_record(project_id: str, event: Event) -> bytes:
+def raw_record(project_id: str, event: Event, collection: str = COLLECTION) -> bytes:
     """The event as the collector writes it into the raw topic."""
     return codec("raw_event").encode(
         {
             "project_id": project_id,
-            "collection": COLLECTION,
+            "collection": collection,
             "id": event.id,
             "timestamp": event.timestamp,
             "received_at": event.timestamp,

@@ -25,17 +25,17 @@ PURE_EVENTS = 60_000
 WARM_UP_SHARE = 0.1  # of the events: start-up, and filling the caches, is not measured
 LIMIT_SECONDS = 180.0
 
-HEADWATER = "headwater worker processor"
-BARE = "bare confluent-kafka loop"
-FAUST = "stock Faust, an event at a time"
-PURE = "the functions alone, no Kafka"
+HEADWATER = "processor"
+BARE = "bare loop"
+FAUST = "stock Faust"
+PURE = "functions alone"
 
 
 def run(rounds: int) -> Benchmark:
     """Each round has a deployment of its own, whose raw topic every case reads from its beginning, one after another."""
     benchmark = Benchmark(
         "processor",
-        "raw topic to collection topic, three add-ons, one process each",
+        "headwater worker processor against a confluent-kafka loop and an event at a time in Faust; three add-ons",
         "events/s",
         {
             "events": EVENTS,
@@ -58,7 +58,7 @@ def run(rounds: int) -> Benchmark:
             fill(settings, ((raw_topic(settings), e.id.encode(), r) for e, r in zip(events, records, strict=True)))
 
             topic = collection_topic(settings.topic_prefix, project, COLLECTION)
-            with stack.service(settings, "worker", "processor") as child:
+            with stack.service(settings, "worker", "processor") as (child, _):
                 benchmark.add(HEADWATER, **_watch(settings, topic, EVENTS, child))
             for case, peer, count in ((BARE, "bare", EVENTS), (FAUST, "faust", FAUST_EVENTS)):
                 name = f"{settings.topic_prefix}.{peer}"

@@ -101,14 +101,25 @@ class Stack:
             yield running.child
 
     @contextmanager
-    def service(self, settings: Settings, *arguments: str) -> Iterator[Child]:
-        """`headwater ARGUMENTS`, as it is run in production; ready when this returns, ended on leaving."""
+    def service(self, settings: Settings, *arguments: str) -> Iterator[tuple[Child, int]]:
+        """`headwater ARGUMENTS`, as it is run in production, and its port; ready when this returns, ended on leaving."""
+        port_name = "port" if arguments[0] == "serve" else "health_port"
+        with self._listening(settings, port_name, "headwater.cli", *arguments) as listening:
+            yield listening
+
+    @contextmanager
+    def http_peer(self, settings: Settings, module: str) -> Iterator[tuple[Child, int]]:
+        """`python -m MODULE`, which serves HTTP and any GET with 200, and its port."""
+        with self._listening(settings, "port", module) as listening:
+            yield listening
+
+    @contextmanager
+    def _listening(self, settings: Settings, port_name: str, *arguments: str) -> Iterator[tuple[Child, int]]:
         port = self.ports.claim(FIRST_PORT)
-        key = "port" if arguments[0] == "serve" else "health_port"
-        settings = settings.model_copy(update={key: port})
-        with closing(Running(settings, self.folder, "headwater.cli", *arguments)) as running:
-            wait_for(lambda: running.check() and _answers(f"http://127.0.0.1:{port}/readyz"), 60, " ".join(arguments))
-            yield running.child
+        with closing(Running(settings.model_copy(update={port_name: port}), self.folder, *arguments)) as running:
+            ready = f"http://127.0.0.1:{port}/readyz"
+            wait_for(lambda: running.check() and _answers(ready), START_SECONDS, " ".join(arguments))
+            yield running.child, port
 
 
 class Running:

@@ -1,0 +1,177 @@
+"""The whole pipeline on this machine, as `headwater up` starts it: from HTTP to an answer that has the event."""
+
+import asyncio
+import gc
+import itertools
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+
+import httpx
+import orjson
+import psutil
+import uvloop
+
+from benchmarks.events import ADDONS, Event, generate
+from benchmarks.http_load import bulk_requests, send_all, send_paced
+from benchmarks.measure import Benchmark, Figures, Goal
+from benchmarks.stack import FIRST_PORT, BenchmarkError
+from headwater.local.ports import Ports
+from headwater.local.state import State, read_state
+
+EVENTS = 400_000
+DIFFERENT = 40_000
+BATCH = 100
+CONNECTIONS = 8
+PACED_PER_SECOND = 5_000
+PACED_SECONDS = 30
+PACED_BATCH = 25
+PACED_CONNECTIONS = 4
+PROBE_EVERY = 8  # batches: 25 events a second are looked for
+PROBE_EVERY_SECONDS = 0.02
+COUNT_EVERY_SECONDS = 0.2
+MARGIN_SECONDS = 2.0
+LIMIT_SECONDS = 300.0
+
+SUSTAINED, PACED = "as fast as it goes", f"at {PACED_PER_SECOND:,} events/s"
+
+
+def run(rounds: int) -> Benchmark:
+    """Each round has a stack of its own, from empty folders."""
+    benchmark = Benchmark(
+        "pipeline",
+        "headwater up: HTTP to an answer that has the event; client and all services on this machine",
+        "events/s",
+        {
+            "events": EVENTS,
+            "different_events": DIFFERENT,
+            "batch": BATCH,
+            "connections": CONNECTIONS,
+            "paced_seconds": PACED_SECONDS,
+            "paced_batch": PACED_BATCH,
+        },
+        (Goal(SUSTAINED, 20_000), Goal(PACED, 2.0, figure="p99 s", at_most=True)),
+    )
+    events = [without_time_and_token(event) for event in generate(DIFFERENT)]
+    gc.collect()
+    gc.freeze()
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as folder, _up(Path(folder)) as state:
+            benchmark.add(PACED, **uvloop.run(_paced(state, events)))
+            benchmark.add(SUSTAINED, **uvloop.run(_sustained(state, events)), **_memory(state))
+    return benchmark
+
+
+async def _sustained(state: State, events: list[bytes]) -> Figures:
+    """Send EVENTS without a pause; the time goes from the first request to an answer that counts them all."""
+    collection = "sustained"
+    cycle = itertools.cycle(bulk_requests(_path(state), state.write_key or "", collection, events, BATCH))
+    requests = itertools.islice(cycle, EVENTS // BATCH)
+    began = time.perf_counter()
+    await send_all(_port(state), requests, CONNECTIONS)
+    accepted = time.perf_counter() - began
+    async with _api(state) as api:
+        while await _ask(api, "count", event_collection=collection) < EVENTS:
+            if time.perf_counter() - began > LIMIT_SECONDS:
+                raise BenchmarkError(f"{EVENTS} events are not all visible after {LIMIT_SECONDS:g} s")
+            await asyncio.sleep(COUNT_EVERY_SECONDS)
+    took = time.perf_counter() - began
+    return {"value": EVENTS / took, "accepted/s": EVENTS / accepted, "last visible s": took - accepted}
+
+
+async def _paced(state: State, events: list[bytes]) -> Figures:
+    """Send at an even pace; of some events, the time from the collector's answer to the first answer that has them."""
+    collection = "paced"
+    count = PACED_PER_SECOND * PACED_SECONDS // PACED_BATCH
+    sent = list(itertools.islice(itertools.cycle(events), count * PACED_BATCH))
+    probes = set(range(0, count, PROBE_EVERY))
+    for number in probes:
+        sent[number * PACED_BATCH] = sent[number * PACED_BATCH][:-1] + b',"probe":%d}' % number
+    requests = bulk_requests(_path(state), state.write_key or "", collection, sent, PACED_BATCH)
+    per_second = PACED_PER_SECOND / PACED_BATCH
+    began = datetime.now(UTC)
+    sending = asyncio.create_task(send_paced(_port(state), requests, per_second, PACED_CONNECTIONS))
+    seen: dict[int, float] = {}
+    async with _api(state) as api:
+        while len(seen) < len(probes):
+            missing = min(probes - seen.keys())
+            start = began + timedelta(seconds=missing / per_second - MARGIN_SECONDS)
+            if datetime.now(UTC) - start > timedelta(seconds=LIMIT_SECONDS):
+                raise BenchmarkError(f"event {missing} of {count} is not visible after {LIMIT_SECONDS:g} s")
+            found = await _ask(
+                api,
+                "select_unique",
+                event_collection=collection,
+                target_property="probe",
+                timeframe={"start": start.isoformat(), "end": (datetime.now(UTC) + timedelta(days=1)).isoformat()},
+            )
+            now = time.perf_counter()
+            for probe in found:
+                seen.setdefault(int(probe), now)
+            await asyncio.sleep(PROBE_EVERY_SECONDS)
+    answers = await sending
+    waits = [max(0.0, seen[probe] - answers.answered[probe]) for probe in probes]
+    percentiles = quantiles(waits, n=100)
+    rate = len(sent) / (max(answers.answered) - min(answers.sent))
+    return {"value": rate, "p50 s": percentiles[49], "p99 s": percentiles[98], "max s": max(waits)}
+
+
+def without_time_and_token(event: Event) -> bytes:
+    """The event as a client sends it that leaves time and id to the collector, so that it can be sent many times."""
+    return orjson.dumps(orjson.loads(event.properties) | {"keen": {"addons": orjson.loads(ADDONS)}})
+
+
+async def _ask(api: httpx.AsyncClient, analysis: str, **definition: Any) -> Any:
+    """The result of a query, asked as any client asks it; 0 rows are an answer too."""
+    answer = await api.post(analysis, json=definition)
+    if answer.status_code != 200:
+        raise BenchmarkError(f"{analysis}: {answer.status_code} {answer.text[:300]}")
+    return answer.json()["result"]
+
+
+def _api(state: State) -> httpx.AsyncClient:
+    url = f"{state.url}/3.0/projects/{state.project_id}/queries"
+    return httpx.AsyncClient(base_url=url, headers={"Authorization": state.read_key or ""}, timeout=60)
+
+
+def _path(state: State) -> str:
+    return f"/3.0/projects/{state.project_id}/events"
+
+
+def _port(state: State) -> int:
+    return int(state.url.rsplit(":", 1)[1])
+
+
+def _memory(state: State) -> Figures:
+    """What each service has resident."""
+    return {f"{name} MB": psutil.Process(s.pid).memory_info().rss / 1e6 for name, s in state.services.items()}
+
+
+@contextmanager
+def _up(folder: Path) -> Iterator[State]:
+    """A stack started by the command line, and stopped by it."""
+    with closing(Ports()) as ports:
+        port = ports.claim(FIRST_PORT)
+    _headwater("up", "--detach", "--data-dir", str(folder), "--port", str(port))
+    try:
+        state = read_state(folder)
+        if state is None:
+            raise BenchmarkError("headwater up --detach left no state")
+        yield state
+    finally:
+        _headwater("down", "--data-dir", str(folder))
+
+
+def _headwater(*arguments: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "headwater.cli", *arguments], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise BenchmarkError(f"headwater {arguments[0]} failed: {done.stderr[-2000:]}")

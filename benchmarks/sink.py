@@ -1,0 +1,143 @@
+"""The sink against the engine inserting the same containers from files: one collection, and 200 at once."""
+
+import itertools
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+from confluent_kafka.admin import AdminClient
+from fastavro.schema import to_parsing_canonical_form
+
+from benchmarks import peers
+from benchmarks.events import COLLECTION, generate, raw_record
+from benchmarks.measure import Benchmark, Figures, Goal, Meter
+from benchmarks.stack import Stack, wait_for
+from benchmarks.topics import fill
+from headwater.codec import HEADER_LENGTH, codec
+from headwater.container import container
+from headwater.kafka import client_config, create_base_topics, create_topics, new_topic
+from headwater.settings import Settings
+from headwater.topics import EVENTS as COLLECTION_TOPIC
+from headwater.topics import collection_topic
+from sinks.datums import Collection
+from sinks.insert import SETTINGS, insert_statement
+from sinks.tables import create_database, create_table, database
+
+EVENTS = 200_000
+COLLECTIONS = 200
+PROJECT = "0123456789abcdef01234567"
+LIMIT_SECONDS = 300.0
+
+ONE, MANY = "one collection", f"{COLLECTIONS} collections"
+HEADWATER, ENGINE = "sink", "engine from files"
+
+Records = dict[Collection, list[tuple[str, bytes]]]
+
+
+def run(rounds: int) -> Benchmark:
+    """Each round has a deployment of its own; tables are dropped after each case."""
+    benchmark = Benchmark(
+        "sink",
+        "headwater worker sink, Kafka to rows, against the engine with the same containers",
+        "rows/s",
+        {"events": EVENTS, "collections": COLLECTIONS},
+        (
+            Goal(f"{HEADWATER}, {ONE}", 0.85, f"{ENGINE}, {ONE}"),
+            Goal(f"{HEADWATER}, {MANY}", 0.85, f"{ENGINE}, {MANY}"),
+        ),
+    )
+    with tempfile.TemporaryDirectory() as folder, Stack(Path(folder)) as stack:
+        stack.start_kafka()
+        stack.start_clickhouse()
+        cases = {ONE: _enriched(stack.deployment(), 1), MANY: _enriched(stack.deployment(), COLLECTIONS)}
+        client = clickhouse_connect.get_client(dsn=stack.deployment().clickhouse, autogenerate_session_id=False)
+        for _ in range(rounds):
+            for kind, records in cases.items():
+                settings = stack.deployment()
+                _fill_topics(settings, records)
+                with stack.service(settings, "worker", "sink") as (child, _):
+                    figures = _watch(client, [child.pid, stack.clickhouse_pid], EVENTS)
+                benchmark.add(f"{HEADWATER}, {kind}", **figures)
+                client.command(f"DROP DATABASE {database(PROJECT)} SYNC")
+                figures = _engine(client, stack, settings, records)
+                benchmark.add(f"{ENGINE}, {kind}", **figures)
+                client.command(f"DROP DATABASE {database(PROJECT)} SYNC")
+        client.close()
+    return benchmark
+
+
+def _enriched(settings: Settings, collections: int) -> Records:
+    """Ids and records of events, as a processor makes them, dealt out to so many collections."""
+    event_of = peers.work(settings)
+    records: Records = {Collection(PROJECT, f"{COLLECTION}_{n}"): [] for n in range(collections)}
+    targets = itertools.cycle(records.items())
+    for event, (collection, events) in zip(generate(EVENTS), targets, strict=False):
+        events.append(event_of(raw_record(PROJECT, event, collection.name), 0, 0, 0))
+    return records
+
+
+def _fill_topics(settings: Settings, records: Records) -> None:
+    create_base_topics(settings)
+    topics = {c: collection_topic(settings.topic_prefix, c.project_id, c.name) for c in records}
+    admin = AdminClient(client_config(settings))
+    create_topics(admin, [new_topic(settings, topic, COLLECTION_TOPIC) for topic in topics.values()], timeout=120)
+    fill(settings, ((topics[c], id_.encode(), value) for c, events in records.items() for id_, value in events))
+
+
+def _watch(client: Client, pids: list[int | None], events: int) -> Figures:
+    """Speed from the first rows that can be seen to the last."""
+    sql = f"SELECT sum(total_rows) FROM system.tables WHERE database = '{database(PROJECT)}'"
+
+    def rows() -> int:
+        return int(client.query(sql).result_rows[0][0] or 0)
+
+    first = wait_for(rows, LIMIT_SECONDS, "the first rows", every=0.02)
+    began, (sink, engine) = time.perf_counter(), [Meter(pid) for pid in pids if pid is not None]
+    last = wait_for(lambda: (now := rows()) >= events and now, LIMIT_SECONDS, "the last rows", every=0.02)
+    took = time.perf_counter() - began
+    figures = sink.figures(last - first)
+    engine_cpu = engine.figures(last - first)["CPU µs/event"]
+    return {
+        "value": (last - first) / took,
+        "CPU µs/row": figures["CPU µs/event"],
+        "engine CPU µs/row": engine_cpu,
+        "RSS MB": figures["RSS MB"],
+    }
+
+
+def _engine(client: Client, stack: Stack, settings: Settings, records: Records) -> Figures:
+    """Speed of the same INSERT, reading each container of the sink's size from a file; one after another."""
+    assert stack.clickhouse_pid is not None
+    client.command(create_database(PROJECT))
+    containers = stack.folder / "containers"
+    containers.mkdir()
+    inserts: list[str] = []
+    for collection, events in records.items():
+        client.command(create_table(collection))
+        for path in _write_containers(containers, settings, collection, events):
+            sql = insert_statement(collection).replace("FROM input(", f"FROM file('{path}', 'Avro', ")
+            inserts.append(sql.removesuffix(" FORMAT Avro"))
+    meter, began = Meter(stack.clickhouse_pid), time.perf_counter()
+    for sql in inserts:
+        client.command(sql, settings=SETTINGS, use_database=False)
+    took = time.perf_counter() - began
+    shutil.rmtree(containers)
+    return {"value": EVENTS / took, "engine CPU µs/row": meter.figures(EVENTS)["CPU µs/event"]}
+
+
+def _write_containers(
+    folder: Path, settings: Settings, collection: Collection, events: list[tuple[str, bytes]]
+) -> list[Path]:
+    """Containers of as many events as the sink would put into one."""
+    schema = to_parsing_canonical_form(codec("event").schema)
+    size = sum(len(value) for _, value in events) / len(events)
+    each = min(settings.sink_flush_records, int(settings.sink_flush_bytes / size))
+    paths = []
+    for start in range(0, len(events), each):
+        path = folder / f"{collection.name}-{start}.avro"
+        path.write_bytes(container(schema, [value[HEADER_LENGTH:] for _, value in events[start : start + each]]))
+        paths.append(path)
+    return paths
