@@ -9,6 +9,7 @@ import pytest
 
 from headwater.settings import PREFIX, Settings
 from tests import backends
+from tests.stack import RunningStack, running_stack
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,6 +44,13 @@ def clickhouse(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFac
     }[pytestconfig.getoption("--stack")]()
     with started as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """A whole local stack that the session shares; each test takes collections of its own."""
+    with running_stack(tmp_path_factory.mktemp("stack")) as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,116 @@
+"""`headwater load` and `headwater query`, against a whole stack."""
+
+import csv
+import gzip
+import io
+import json
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.stack import RunningStack, environment
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def count(stack: RunningStack, collection: str) -> int:
+    answer: int = json.loads(stack.run("query", "count", collection, "--format", "json").stdout)
+    return answer
+
+
+def lines(number: int) -> bytes:
+    return b"".join(b'{"n": %d, "at": %d, "text": "%s"}\n' % (n, 1769860800 + n, b"x" * 200) for n in range(number))
+
+
+def test_an_interrupted_load_goes_on_and_doubles_nothing(stack: RunningStack, tmp_path: Path) -> None:
+    file = tmp_path / "events.ndjson"
+    file.write_bytes(lines(150_000))
+    command = stack.command("load", str(file), "--collection", "resumed", "--timestamp-field", "at")
+    first = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    loads = stack.data_dir / "loads"
+    before = set(loads.glob("*")) if loads.is_dir() else set()
+    # Between its first checkpoint and its end.
+    checkpoint = wait_until(lambda: next(iter(set(loads.glob("*.json")) - before), None), 60)
+    first.send_signal(signal.SIGINT)
+    output = first.communicate(timeout=60)[0].decode()
+    assert first.returncode == 130, output
+    assert 0 < json.loads(checkpoint.read_bytes())["lines"] < 150_000
+
+    again = stack.run("load", str(file), "--collection", "resumed", "--timestamp-field", "at")
+    assert "Going on after line" in again.stderr
+    assert "150,000 events accepted, 0 lines rejected" in again.stderr
+    wait_until(lambda: count(stack, "resumed") == 150_000, 90, every=0.5)
+    total = stack.run("query", "sum", "resumed", "--target-property", "n", "--format", "json").stdout
+    assert json.loads(total) == sum(range(150_000))
+
+    # A copy under another name, zipped or not, was loaded before in its plain form only: the ids are those of the content.
+    copy = tmp_path / "copy"
+    copy.write_bytes(file.read_bytes())
+    done = stack.run("load", str(copy), "--collection", "resumed", "--timestamp-field", "at")
+    assert "Nothing to do" in done.stderr
+
+
+def test_rejected_lines_are_reported_with_their_numbers(stack: RunningStack) -> None:
+    content = b'{"fine": 1}\nnonsense\n{"a.b": 1}\n{"fine": 2}\n'
+    done = stack.run("load", "-", "--collection", "rejects", stdin=content, code=1)
+    reported = [line for line in done.stderr.splitlines() if line.startswith("line ")]
+    assert sorted(line.partition(":")[0] for line in reported) == ["line 2", "line 3"]
+    assert "InvalidPropertyNameError" in done.stderr
+    assert "2 events accepted, 2 lines rejected" in done.stderr
+    stack.run("load", "-", "--collection", "rejects", stdin=content, code=1)
+    wait_until(lambda: count(stack, "rejects") == 2, 30, every=0.5)
+
+
+def test_fields_give_id_and_time(stack: RunningStack) -> None:
+    content = gzip.compress(
+        b"order,when,zip\nA-1,2026-01-31T12:00:00Z,02134\nA-2,2026-01-31T12:00:01Z,10001\nA-1,2026-01-31T12:00:00Z,02134\n"
+    )
+    options = ("--collection", "orders", "--id-field", "order", "--timestamp-field", "when")
+    stack.run("load", "-", *options, stdin=content)
+    wait_until(lambda: count(stack, "orders") == 2, 30, every=0.5)
+    printed = stack.run(
+        "query",
+        "extraction",
+        "orders",
+        "--property-name",
+        "order",
+        "--property-name",
+        "keen.timestamp",
+        "--property-name",
+        "zip",
+        "--format",
+        "csv",
+    ).stdout
+    rows = sorted(csv.DictReader(io.StringIO(printed)), key=lambda row: row["order"])
+    assert [(row["order"], row["keen.timestamp"], row["zip"]) for row in rows] == [
+        ("A-1", "2026-01-31T12:00:00.000Z", "02134"),
+        ("A-2", "2026-01-31T12:00:01.000Z", "10001"),
+    ]
+
+
+def test_a_question_on_the_command_line(stack: RunningStack) -> None:
+    events = b"".join(
+        b'{"page": "/%d", "ms": %d, "at": "2026-01-%02dT00:00:00Z"}\n' % (n % 3, n, 1 + n % 2) for n in range(30)
+    )
+    stack.run("load", "-", "--collection", "pages", "--timestamp-field", "at", stdin=events)
+    wait_until(lambda: count(stack, "pages") == 30, 30, every=0.5)
+    question = ("query", "sum", "pages", "--target-property", "ms", "--group-by", "page", "--order-by", "result:DESC")
+    table = stack.run(*question, "--limit", "2", "--filter", "ms gte 3", "--filter", 'page in ["/1", "/2"]').stdout
+    assert table.index("/2") < table.index("/1")
+    assert "153" in table
+    daily = stack.run(
+        *question[:5],
+        "--timeframe",
+        '{"start": "2026-01-01", "end": "2026-01-03"}',
+        "--interval",
+        "daily",
+        "--format",
+        "json",
+    ).stdout
+    assert [bucket["value"] for bucket in json.loads(daily)] == [sum(range(0, 30, 2)), sum(range(1, 30, 2))]
+    wrong = stack.run("query", "sum", "pages", code=1)
+    assert "target_property" in wrong.stderr
+    assert wrong.stdout == ""
