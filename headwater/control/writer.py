@@ -121,9 +121,10 @@ class ControlWriter:
                 written = records(time.time_ns() // 1_000_000)
                 self._commit(producer, written)
             except KafkaException as error:
-                if attempt < ATTEMPTS and error.args[0].fatal():
-                    continue  # fenced by another writer: look again at what it wrote
-                raise ControlError(f"The control plane could not be written: {error.args[0].str()}.") from error
+                reason = error.args[0]
+                if attempt < ATTEMPTS and (reason.fatal() or reason.txn_requires_abort()):
+                    continue  # fenced by another writer, nothing was written: look again at what it wrote
+                raise ControlError(f"The control plane could not be written: {reason.str()}.") from error
             self._catch_up()
             return
 

@@ -1,0 +1,94 @@
+"""Bodies within their limit."""
+
+import gzip
+import zlib
+from collections.abc import MutableMapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collector.body import decompress, read_body
+from collector.errors import ApiError
+
+LIMIT = 10_000
+
+
+def raw_deflate(data: bytes) -> bytes:
+    stream = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return stream.compress(data) + stream.flush()
+
+
+@given(st.binary(max_size=LIMIT))
+def test_what_was_compressed_comes_back(data: bytes) -> None:
+    half = len(data) // 2
+    assert decompress(data, b"identity", LIMIT) == data
+    assert decompress(gzip.compress(data), b"gzip", LIMIT) == data
+    assert decompress(gzip.compress(data[:half]) + gzip.compress(data[half:]), b"gzip", LIMIT) == data
+    assert decompress(zlib.compress(data), b"deflate", LIMIT) == data
+    assert decompress(raw_deflate(data), b"deflate", LIMIT) == data
+
+
+@pytest.mark.parametrize("size", [LIMIT + 1, 100_000_000])
+@pytest.mark.parametrize(("encoding", "compress"), [(b"gzip", gzip.compress), (b"deflate", zlib.compress)])
+def test_bombs(size: int, encoding: bytes, compress: Any) -> None:
+    with pytest.raises(ApiError) as caught:
+        decompress(compress(bytes(size)), encoding, LIMIT)
+    assert caught.value.status == 413
+
+
+def test_a_bomb_in_many_members() -> None:
+    with pytest.raises(ApiError) as caught:
+        decompress(gzip.compress(bytes(100)) * 101, b"gzip", LIMIT)
+    assert caught.value.status == 413
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "status"),
+    [
+        (b"{}", b"gzip", 400),
+        (gzip.compress(b"{}")[:-4], b"gzip", 400),
+        (b"", b"gzip", 400),
+        (gzip.compress(b"{}") + b"rest", b"gzip", 400),
+        (b"{}", b"br", 415),
+    ],
+)
+def test_broken_and_unknown_encodings(body: bytes, encoding: bytes, status: int) -> None:
+    with pytest.raises(ApiError) as caught:
+        decompress(body, encoding, LIMIT)
+    assert caught.value.status == status
+
+
+async def received(chunks: list[bytes], headers: dict[bytes, bytes], ends: bool = True) -> bytes:
+    messages: list[MutableMapping[str, Any]] = [
+        {"type": "http.request", "body": chunk, "more_body": not ends or number < len(chunks)}
+        for number, chunk in enumerate(chunks, 1)
+    ]
+    queue = iter([*messages, {"type": "http.disconnect"}])
+
+    async def receive() -> MutableMapping[str, Any]:
+        return next(queue)
+
+    return await read_body(receive, headers, LIMIT)
+
+
+async def test_chunks_are_joined() -> None:
+    assert await received([b"a", b"", b"bc"], {}) == b"abc"
+
+
+@pytest.mark.parametrize(
+    ("chunks", "headers", "ends", "status"),
+    [
+        ([b"x" * 5_001, b"x" * 5_000], {}, True, 413),
+        ([b"x" * (LIMIT + 1)], {}, True, 413),
+        ([b"x"], {b"content-length": b"10001"}, True, 413),
+        ([b"x"], {}, False, 400),
+    ],
+)
+async def test_too_much_or_too_little(
+    chunks: list[bytes], headers: dict[bytes, bytes], ends: bool, status: int
+) -> None:
+    with pytest.raises(ApiError) as caught:
+        await received(chunks, headers, ends)
+    assert caught.value.status == status
