@@ -128,7 +128,7 @@ def kafka_answers(bootstrap: str) -> bool:
 def clickhouse_answers(url: str) -> bool:
     """Whether ClickHouse's HTTP interface there answers."""
     with suppress(httpx.HTTPError):
-        return httpx.get(f"{url}/ping", timeout=2).status_code == 200
+        return httpx.get(f"{url}/ping", timeout=2).status_code == httpx.codes.OK
     return False
 
 

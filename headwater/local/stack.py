@@ -20,7 +20,7 @@ from headwater.local.deployment import Deployment, ensure_project, load_deployme
 from headwater.local.kafka import fetch_kafka
 from headwater.local.ports import Ports, reachable
 from headwater.local.services import Service, clickhouse_service, headwater_services, kafka_service
-from headwater.local.state import State, hold, is_running, last_state, read_state, remove_state
+from headwater.local.state import AlreadyRunningError, State, hold, is_running, last_state, read_state, remove_state
 from headwater.local.supervisor import StackError, Supervisor
 from headwater.settings import PREFIX, Settings
 
@@ -82,8 +82,8 @@ def run_stack(options: StackOptions, on_ready: Callable[[State], None]) -> None:
 def start_in_background(options: StackOptions) -> State:
     """Run the stack by `headwater up` in a session of its own, and return its state when it is ready.
 
-    Nothing of ours stays open in it: its output goes to logs/supervisor.log. Raises StackError when it ends instead;
-    KeyboardInterrupt stops it again.
+    Nothing of ours stays open in it: its output goes to logs/supervisor.log. Raises StackError when it ends instead, and
+    AlreadyRunningError when another one was quicker. KeyboardInterrupt stops it again.
     """
     data_dir = options.data_dir
     arguments = ["--data-dir", str(data_dir), "--processors", str(options.processors)]
@@ -93,6 +93,7 @@ def start_in_background(options: StackOptions) -> State:
     log_file = data_dir / "logs" / "supervisor.log"
     log_file.parent.mkdir(parents=True, exist_ok=True)
     with log_file.open("ab") as output:
+        logged_before = output.tell()
         process = subprocess.Popen(
             [sys.executable, "-m", "headwater.cli", "up", *arguments],
             env=os.environ | {name: value for name, value in addresses.items() if value is not None},
@@ -112,10 +113,13 @@ def start_in_background(options: StackOptions) -> State:
         process.terminate()
         process.wait()
         raise
+    if process.returncode == 0 and is_running(data_dir):
+        raise AlreadyRunningError(f"a stack runs in {data_dir} already")
     state = last_state(data_dir)
     if state is not None and state.failure is not None and state.supervisor_pid == process.pid:
         raise StackError(state.failure)
-    raise StackError(f"the supervisor ended with exit code {process.returncode}: see {log_file}")
+    said = log_file.read_bytes()[logged_before:].decode(errors="replace").strip().splitlines()
+    raise StackError(said[-1] if said else f"the supervisor ended with exit code {process.returncode}: see {log_file}")
 
 
 def stop_stack(data_dir: Path) -> bool:
@@ -125,7 +129,7 @@ def stop_stack(data_dir: Path) -> bool:
     """
     if not is_running(data_dir):
         return end_left_over(data_dir) > 0
-    state = last_state(data_dir)
+    state = read_state(data_dir)
     if state is None or not process_is_running(state.supervisor_pid, state.supervisor_created):
         raise StackError(f"a supervisor that holds {data_dir} is just starting or ending: try again")
     os.kill(state.supervisor_pid, signal.SIGTERM)

@@ -6,7 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,9 @@ import httpx
 import psutil
 import pytest
 
+from headwater.local.state import read_state
+from headwater.settings import Settings
+from tests.backends import clickhouse_answers, kafka_answers
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(600)
@@ -42,6 +45,11 @@ class Stack:
     def status(self) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(self.run("status", "--json").stdout)
         return answer
+
+    def came_back(self, names: Iterable[str]) -> bool:
+        """Whether these services were started again and are ready; all others are ready too."""
+        state = read_state(self.data_dir)
+        return state is not None and state.ready and all(state.services[name].restarts for name in names)
 
     def processes(self) -> list[psutil.Process]:
         """All processes that were started for this data directory, whoever their parent is now."""
@@ -102,24 +110,22 @@ def test_a_stack_from_its_first_start_to_its_end(new_stack: Callable[[str], Stac
     assert stack.status()["services"] == first["services"]
 
     collected(first, {"n": 1})
-    wait_until(lambda: collected(first) == 1, 60)
+    wait_until(lambda: collected(first) == 1, 60, every=0.3)
     wait_until(lambda: "seen" in stack.run("status").stdout, 30)
 
+    for names in (set(SERVICES) - {"kafka"}, {"kafka"}):
+        for name in names:
+            os.kill(first["services"][name]["pid"], signal.SIGKILL)
+        wait_until(lambda names=names: stack.came_back(names), 120, every=0.2)
+    now = stack.status()["services"]
     for name in SERVICES:
-        before = stack.status()["services"][name]
-        os.kill(before["pid"], signal.SIGKILL)
-        after = wait_until(
-            lambda name=name, before=before: (
-                (now := stack.status()["services"][name])["ready"] and now["pid"] != before["pid"] and now
-            ),
-            90,
-        )
-        assert (after["port"], after["restarts"]) == (before["port"], 1)
-    wait_until(lambda: stack.status()["ready"], 90)
+        assert now[name]["pid"] != first["services"][name]["pid"]
+        assert (now[name]["port"], now[name]["restarts"]) == (first["services"][name]["port"], 1)
     assert collected(first) == 1
 
-    supervisor = json.loads((stack.data_dir / "run" / "state.json").read_text())["supervisor_pid"]
-    os.kill(supervisor, signal.SIGKILL)
+    state = read_state(stack.data_dir)
+    assert state is not None
+    os.kill(state.supervisor_pid, signal.SIGKILL)
     wait_until(lambda: not stack.processes(), 30)
     stack.run("status", "--json", code=1)
     stack.run("up", "--detach", "--processors", "2")
@@ -127,7 +133,7 @@ def test_a_stack_from_its_first_start_to_its_end(new_stack: Callable[[str], Stac
     assert sorted(second["services"]) == sorted([*SERVICES, "processor-2"])
     same = ("url", "project_id", "write_key", "kafka", "clickhouse")
     assert [second[name] for name in same] == [first[name] for name in same]
-    wait_until(lambda: collected(second) == 1, 60)
+    wait_until(lambda: collected(second) == 1, 60, every=0.3)
 
     assert "Stopped" in stack.run("down").stdout
     assert stack.processes() == []
@@ -154,14 +160,37 @@ def test_two_stacks_side_by_side_and_ctrl_c(new_stack: Callable[[str], Stack], t
     assert background.status()["ready"]
 
 
+def test_with_a_kafka_and_a_clickhouse_of_others(
+    new_stack: Callable[[str], Stack], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADWATER_TOPIC_PREFIX", settings.topic_prefix)
+    stack = new_stack("stack")
+    stack.run("up", "--detach", "--kafka", settings.kafka, "--clickhouse", settings.clickhouse)
+    status = stack.status()
+    assert sorted(status["services"]) == ["http", "processor-1", "sink"]
+    assert (status["kafka"], status["clickhouse"]) == (settings.kafka, settings.clickhouse)
+    collected(status, {"n": 1})
+    wait_until(lambda: collected(status) == 1, 60, every=0.3)
+    stack.run("down")
+    assert kafka_answers(settings.kafka)
+    assert clickhouse_answers(settings.clickhouse)
+
+
 def test_a_stack_that_cannot_start_says_why_and_leaves_nothing(new_stack: Callable[[str], Stack]) -> None:
     stack = new_stack("stack")
-    (stack.data_dir / "clickhouse").mkdir(parents=True)
-    (stack.data_dir / "clickhouse").rmdir()
+    stack.data_dir.mkdir()
     (stack.data_dir / "clickhouse").write_text("not a folder")
     assert "clickhouse ended 5 times before it was ready" in stack.run("up", "--detach", code=1).stderr
     assert stack.processes() == []
     assert "The last one did not start: clickhouse ended" in stack.run("status", code=1).stderr
+
+
+def test_a_secret_that_is_too_short_is_refused(
+    new_stack: Callable[[str], Stack], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADWATER_SECRET", "short")
+    failed = new_stack("stack").run("up", "--detach", code=1)
+    assert "HEADWATER_SECRET has 5 characters: it must have 32 or more." in failed.stderr
 
 
 def test_settings_that_are_wrong_are_one_line(
