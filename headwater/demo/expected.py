@@ -77,7 +77,6 @@ def answers_by_pandas(flights: pd.DataFrame) -> Iterator[tuple[Question, Rows]]:
                 "keen": {"timestamp": f"{row.departure:%Y-%m-%dT%H:%M:%S}.000Z"},
                 "carrier": row.carrier,
                 "flight": row.flight,
-                "origin": row.origin,
                 "arr_delay": row.arr_delay,
                 "tech": {"os": {"family": row.system}},
             }

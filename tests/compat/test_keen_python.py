@@ -1,0 +1,182 @@
+"""The unmodified `keen` 0.7.0 from PyPI, writing and asking, against a whole stack."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from statistics import mean
+from typing import Any
+
+import pytest
+import requests
+from keen import direction
+from keen.client import KeenClient
+from keen.exceptions import KeenApiError
+
+from tests.stack import RunningStack
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.timeout(300)
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+SPAN = {"start": "2026-01-01T00:00:00Z", "end": "2026-01-04T00:00:00Z"}
+PURCHASES: list[dict[str, Any]] = [
+    {
+        "item": {"id": ("book", "pen", "lamp")[n % 3], "tags": ["new"] if n % 4 == 0 else []},
+        "price": n + (0.5 if n % 2 else 0),
+        "user": f"user-{n % 5}",
+        "gift": n % 6 == 0,
+    }
+    for n in range(1, 31)
+]
+PRICES = sorted(purchase["price"] for purchase in PURCHASES)
+
+
+def day(n: int) -> datetime:
+    """When purchase `n` of PURCHASES was: ten on each of three days."""
+    return START + timedelta(days=n // 10, hours=n % 10)
+
+
+@pytest.fixture(scope="module")
+def keen(stack: RunningStack) -> Iterator[KeenClient]:
+    """The client, with a collection of purchases in place: one third each by single, bulk and image-beacon writes."""
+    status = stack.status
+    client = KeenClient(
+        status["project_id"],
+        write_key=status["write_key"],
+        read_key=status["read_key"],
+        master_key=status["master_key"],
+        base_url=status["url"],
+    )
+    for n, purchase in enumerate(PURCHASES[:10]):
+        client.add_event("keen_purchases", purchase, timestamp=day(n))
+    bulk = [
+        purchase | {"keen": {"timestamp": day(n).isoformat()}} for n, purchase in enumerate(PURCHASES[10:20], start=10)
+    ]
+    reply = client.add_events({"keen_purchases": bulk})
+    assert reply == {"keen_purchases": [{"success": True}] * 10}
+    # The client builds beacons only from a key in bytes (it decodes it).
+    beacons = KeenClient(status["project_id"], write_key=status["write_key"].encode(), base_url=status["url"])
+    for n, purchase in enumerate(PURCHASES[20:], start=20):
+        image = requests.get(beacons.generate_image_beacon("keen_purchases", purchase, timestamp=day(n)), timeout=30)
+        assert (image.status_code, image.headers["Content-Type"]) == (200, "image/gif")
+    beacons.api.session.close()
+    wait_until(lambda: client.count("keen_purchases", timeframe=SPAN) == 30, 60, every=0.25)
+    yield client
+    client.api.session.close()
+
+
+def test_an_event_without_time_happened_now(keen: KeenClient) -> None:
+    keen.add_event("keen_now", {"a": 1})
+    wait_until(lambda: keen.count("keen_now", timeframe="this_1_days") == 1, 30, every=0.25)
+    (event,) = keen.extraction("keen_now", timeframe="this_1_days")
+    age = datetime.now(UTC) - datetime.fromisoformat(event["keen"]["timestamp"])
+    assert timedelta(0) <= age < timedelta(seconds=60)
+    assert {"created_at", "id", "timestamp"} <= event["keen"].keys()
+
+
+def test_a_batch_keeps_the_good_and_says_what_is_wrong_with_the_bad(keen: KeenClient) -> None:
+    reply = keen.add_events({"keen_mixed": [{"a": 1}, {"a.b": 1}, {"a": 2}], "$bad": [{"a": 1}]})
+    assert [result["success"] for result in reply["keen_mixed"]] == [True, False, True]
+    assert reply["keen_mixed"][1]["error"]["name"] == "InvalidPropertyNameError"
+    assert reply["$bad"][0]["error"]["name"] == "InvalidCollectionNameError"
+    wait_until(lambda: keen.count("keen_mixed") == 2, 30, every=0.25)
+
+
+def test_single_numbers(keen: KeenClient) -> None:
+    asked = {"event_collection": "keen_purchases", "target_property": "price", "timeframe": SPAN}
+    assert keen.count("keen_purchases", timeframe=SPAN) == 30
+    assert keen.sum(**asked) == sum(PRICES)
+    assert keen.minimum(**asked) == 1.5
+    assert keen.maximum(**asked) == 30
+    assert keen.average(**asked) == pytest.approx(mean(PRICES))
+    assert keen.median(**asked) == PRICES[14], "of two in the middle the lower one"
+    assert keen.percentile(percentile=90, **asked) == PRICES[26]
+    assert keen.count_unique("keen_purchases", "user", timeframe=SPAN) == 5
+    assert sorted(keen.select_unique("keen_purchases", "item.id", timeframe=SPAN)) == ["book", "lamp", "pen"]
+
+
+def test_filters(keen: KeenClient) -> None:
+    def count(*filters: tuple[str, str, Any]) -> int:
+        given = [dict(zip(("property_name", "operator", "property_value"), one, strict=True)) for one in filters]
+        answer: int = keen.count("keen_purchases", timeframe=SPAN, filters=given)
+        return answer
+
+    assert count(("item.id", "eq", "pen")) == 10
+    assert count(("item.id", "ne", "pen"), ("price", "gt", 20)) == 7
+    assert count(("item.id", "in", ["pen", "lamp"])) == 20
+    assert count(("gift", "eq", True)) == 5
+    assert count(("user", "contains", "-4")) == 6
+    assert count(("price", "lte", 1.5)) == 1
+    assert count(("nothing", "exists", True)) == 0
+
+
+def test_groups_in_order(keen: KeenClient) -> None:
+    most = {"property_name": "result", "direction": direction.DESCENDING}
+    totals = {
+        item: sum(purchase["price"] for purchase in PURCHASES if purchase["item"]["id"] == item)
+        for item in ("book", "pen", "lamp")
+    }
+    ordered = sorted(
+        ({"item.id": item, "result": total} for item, total in totals.items()), key=lambda row: -row["result"]
+    )
+    asked = {"group_by": "item.id", "order_by": most, "timeframe": SPAN}
+    assert keen.sum("keen_purchases", "price", **asked) == ordered
+    assert keen.sum("keen_purchases", "price", limit=2, **asked) == ordered[:2]
+    both = keen.count("keen_purchases", timeframe=SPAN, group_by=["item.id", "gift"])
+    assert sum(row["result"] for row in both) == 30
+    assert all(row.keys() == {"item.id", "gift", "result"} for row in both)
+
+
+def test_intervals_in_a_time_zone(keen: KeenClient) -> None:
+    daily = keen.count("keen_purchases", timeframe=SPAN, interval="daily")
+    assert [bucket["value"] for bucket in daily] == [10, 10, 10]
+    assert daily[0]["timeframe"] == {"start": "2026-01-01T00:00:00.000Z", "end": "2026-01-02T00:00:00.000Z"}
+    grouped = keen.average("keen_purchases", "price", timeframe=SPAN, interval="daily", group_by="user")
+    assert [{row["user"] for row in bucket["value"]} for bucket in grouped] == [{f"user-{n}" for n in range(5)}] * 3
+    # Berlin's days begin an hour earlier.
+    shifted = keen.count("keen_purchases", timeframe=SPAN, interval="daily", timezone=3600)
+    assert sum(bucket["value"] for bucket in shifted) == 30
+    assert shifted[0]["timeframe"]["end"].startswith("2026-01-02T00:00:00.000+01:00")
+
+
+def test_extractions(keen: KeenClient) -> None:
+    events = keen.extraction("keen_purchases", timeframe=SPAN)
+    assert sorted(event["price"] for event in events) == PRICES
+    first = next(event for event in events if event["price"] == 1.5)
+    assert {name: first[name] for name in PURCHASES[0]} == PURCHASES[0]
+    assert first["keen"]["timestamp"] == "2026-01-01T00:00:00.000Z"
+    latest = keen.extraction("keen_purchases", timeframe=SPAN, latest=2, property_names=["price", "item.id"])
+    assert sorted(latest, key=lambda event: event["price"]) == [
+        {"price": 29.5, "item": {"id": "lamp"}},
+        {"price": 30, "item": {"id": "book"}},
+    ]
+
+
+def test_errors_are_what_the_client_expects(keen: KeenClient, stack: RunningStack) -> None:
+    with pytest.raises(KeenApiError, match="InvalidPropertyNameError"):
+        keen.add_event("keen_purchases", {"a.b": 1})
+    with pytest.raises(KeenApiError, match="TimeframeDefinitionError"):
+        keen.count("keen_purchases", timeframe="now and then")
+    wrong = KeenClient(stack.status["project_id"], write_key="0" * 64, base_url=stack.status["url"])
+    with pytest.raises(KeenApiError, match="InvalidApiKeyError"):
+        wrong.add_event("keen_purchases", {"a": 1})
+    nobody = KeenClient("0" * 24, write_key=stack.status["write_key"], base_url=stack.status["url"])
+    with pytest.raises(KeenApiError, match="ResourceNotFoundError"):
+        nobody.add_event("keen_purchases", {"a": 1})
+    for client in (wrong, nobody):
+        client.api.session.close()
+
+
+def test_what_an_event_says_comes_back_as_it_was_sent(keen: KeenClient) -> None:
+    event = {
+        "text": "héllo 🛩 `a`'; DROP TABLE x --",
+        "date_like": "2026-01-31",
+        "number_like": "007",
+        "big": 2**63 - 1,
+        "nested": {"list": [[1, 2], [3]], "deep": {"er": True}},
+    }
+    keen.add_event("keen_verbatim", event)
+    wait_until(lambda: keen.count("keen_verbatim") == 1, 30, every=0.25)
+    (stored,) = keen.extraction("keen_verbatim")
+    del stored["keen"]
+    assert json.loads(json.dumps(stored)) == event
