@@ -5,6 +5,8 @@ import json
 import secrets
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,7 +22,7 @@ from headwater.local.clickhouse.formats import content_type
 from headwater.local.clickhouse.forms import ExternalTable, is_form, read_form
 from headwater.local.clickhouse.pipe import ClientGoneError
 from headwater.local.clickhouse.request import Request, parse
-from headwater.local.clickhouse.statement import Kind
+from headwater.local.clickhouse.statement import Kind, Statement
 
 log = structlog.get_logger("headwater.clickhouse")
 DISPLAY_NAME = "Headwater embedded engine (chDB)"
@@ -111,7 +113,8 @@ class _Handler(BaseHTTPRequestHandler):
             if is_form(kind := self.headers.get("Content-Type", "")):
                 request, tables = read_form(request, body, kind)
             with self.server.executor.run(request, body, tables, self.connection) as running:
-                self._answer(request, running)
+                complete = self._answer(request, running)
+            complete()
         except (ConnectionError, TimeoutError):
             raise
         except (EngineError, OSError) as error:
@@ -129,45 +132,49 @@ class _Handler(BaseHTTPRequestHandler):
             raise errors.refused(errors.Code.BAD_ARGUMENTS, f"Content-Length {text!r} is not a number")
         return int(text)
 
-    def _answer(self, request: Request, running: Running) -> None:
-        """Answer with the whole result where it is short or the client waits for the end, else as it comes."""
+    def _answer(self, request: Request, running: Running) -> Callable[[], None]:
+        """Answer with the whole result where it is short or the client waits for the end, else as it comes.
+
+        What completes the answer is left to the function returned: the client may send its next request at once, and that
+        must find the session and the query id free.
+        """
         encoding = compression.negotiate(request.accept_encoding)
         with tempfile.SpooledTemporaryFile(max_size=HELD_BACK, dir=str(self.server.spool)) as held:
             while piece := running.read():
                 held.write(piece)
                 if held.tell() >= HELD_BACK and not request.wait_end_of_query:
                     held.seek(0)
-                    self._stream(request, running, held.read(), encoding)
-                    return
+                    return self._stream(request, running, held.read(), encoding)
             outcome = running.outcome()
             held.write(outcome.data)
             size = held.tell()
             held.seek(0)
             if size <= HELD_BACK:
-                self._send_whole(request, running, held.read(), encoding, outcome)
-                return
-            self._head(request, running, encoding, outcome)
+                return partial(self._send_whole, request, running.statement, held.read(), encoding, outcome)
+            self._head(request, running.statement, encoding, outcome)
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
             encoder = compression.encoder(encoding)
             while piece := held.read(HELD_BACK):
                 self._chunk(encoder.feed(piece))
-            self._last_chunk(encoder.finish())
+            return partial(self._last_chunk, encoder.finish())
 
-    def _send_whole(self, request: Request, running: Running, content: bytes, encoding: str, outcome: Outcome) -> None:
+    def _send_whole(
+        self, request: Request, statement: Statement, content: bytes, encoding: str, outcome: Outcome
+    ) -> None:
         encoder = compression.encoder(encoding)
         content = encoder.feed(content) + encoder.finish()
-        self._head(request, running, encoding, outcome)
+        self._head(request, statement, encoding, outcome)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)
         self.wfile.flush()
 
-    def _stream(self, request: Request, running: Running, first: bytes, encoding: str) -> None:
+    def _stream(self, request: Request, running: Running, first: bytes, encoding: str) -> Callable[[], None]:
         """Send chunks as they come. An error now can only go into the body, marked by the tag that the head announced."""
         tag = secrets.token_hex(8)
-        self._head(request, running, encoding, None)
+        self._head(request, running.statement, encoding, None)
         self.send_header("X-ClickHouse-Exception-Tag", tag)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
@@ -181,11 +188,14 @@ class _Handler(BaseHTTPRequestHandler):
         except EngineError as error:
             text = self._text(error)
             block = f"\r\n__exception__\r\n{tag}\r\n{text}\n{len(text.encode()) + 1} {tag}\r\n__exception__\r\n"
-            self._chunk(encoder.feed(block.encode()) + encoder.finish())
-            self.wfile.flush()
-            self.close_connection = True  # and no last chunk: the client sees that the answer is not whole
-            return
-        self._last_chunk(encoder.finish())
+            return partial(self._break_off, encoder.feed(block.encode()) + encoder.finish())
+        return partial(self._last_chunk, encoder.finish())
+
+    def _break_off(self, data: bytes) -> None:
+        """End a chunked answer without its last chunk: the client sees that it is not whole."""
+        self._chunk(data)
+        self.wfile.flush()
+        self.close_connection = True
 
     def _chunk(self, data: bytes) -> None:
         if data:
@@ -196,9 +206,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"0\r\n\r\n")
         self.wfile.flush()
 
-    def _head(self, request: Request, running: Running, encoding: str, outcome: Outcome | None) -> None:
+    def _head(self, request: Request, statement: Statement, encoding: str, outcome: Outcome | None) -> None:
         """The head of a success; the summary is there where the counts are known before the body."""
-        fmt = (running.statement.kind is Kind.QUERY and running.statement.format) or request.default_format
+        fmt = (statement.kind is Kind.QUERY and statement.format) or request.default_format
         self.send_response(200)
         self.send_header("Content-Type", content_type(fmt))
         self.send_header("X-ClickHouse-Server-Display-Name", DISPLAY_NAME)

@@ -23,7 +23,7 @@ ROWS = [
 ]
 
 
-@pytest.fixture(params=["lz4", "zstd", "gzip", False])
+@pytest.fixture(params=["lz4", False])
 def client(server: EngineServer, database: str, request: pytest.FixtureRequest) -> Client:
     return server.connect(database=database, compress=request.param)
 

@@ -79,3 +79,11 @@ def test_a_bad_setting_does_not_spoil_a_session(server: EngineServer, http: http
     assert code(http, "SELECT 1", session_id="bad", nothing="1") == "115"
     assert code(http, "SELECT 1", session_id="bad", max_threads="many") != "0"
     assert ask(http, "SELECT 1", session_id="bad") == "1\n"
+
+
+def test_a_session_is_free_when_its_answer_is_there(server: EngineServer) -> None:
+    with server.http() as http:
+        for n in range(300):
+            query = "SELECT 1" if n % 3 else "SELECT * FROM numbers(400000)"
+            answer = http.post("/", content=query, params={"session_id": "quick", "query_id": "always the same"})
+            assert answer.status_code == 200, answer.text
