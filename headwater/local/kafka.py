@@ -6,6 +6,7 @@ rolling file, never to standard output. A node that was killed recovers its log 
 
 import base64
 import os
+import re
 import subprocess
 import uuid
 from dataclasses import dataclass
@@ -54,7 +55,9 @@ class KafkaNode:
             folder.mkdir(parents=True, exist_ok=True)
         for left_over in self._temporary.iterdir():  # native libraries that a killed Java could not remove
             left_over.unlink()
-        self._properties.write_text("".join(f"{name}={value}\n" for name, value in self._configuration().items()))
+        self._properties.write_text(
+            "".join(f"{name}={_escaped(str(value))}\n" for name, value in self._configuration().items())
+        )
         if (self._records / "meta.properties").exists():
             return
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
@@ -137,3 +140,11 @@ class KafkaNode:
 
 # What would change the Java that runs here behind our back.
 _JAVA_VARIABLES = frozenset({"JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "CLASSPATH"})
+
+
+def _escaped(value: str) -> str:
+    """A value as java.util.Properties reads it: ASCII, and all else as escapes of UTF-16."""
+    return "".join(
+        character if character.isascii() else re.sub("(....)", r"\\u\1", character.encode("utf-16-be").hex())
+        for character in value.replace("\\", "\\\\")
+    )
