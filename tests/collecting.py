@@ -38,8 +38,12 @@ class Collector:
 
     def start(self) -> None:
         """Start it and wait until it takes events."""
-        self.child = Child([sys.executable, "-c", SERVE], environment(self.settings), self.log)
+        self.launch()
         wait_until(self._ready, 30)
+
+    def launch(self) -> None:
+        """Start it."""
+        self.child = Child([sys.executable, "-c", SERVE], environment(self.settings), self.log)
 
     def kill(self) -> None:
         """SIGKILL, as a machine that goes away."""
@@ -56,12 +60,17 @@ class Collector:
             return False
 
 
+def new_project(settings: Settings) -> Project:
+    """A project that no other test has."""
+    with ControlWriter(settings) as writer:
+        return writer.create_project("test")
+
+
 @contextmanager
 def running_collector(settings: Settings, folder: Path) -> Iterator[Collector]:
     """A collector with a project of its own, on a free port."""
     create_base_topics(settings)
-    with ControlWriter(settings) as writer:
-        project = writer.create_project("test")
+    project = new_project(settings)
     ports = Ports()
     own = settings.model_copy(update={"port": ports.claim(17100)})
     collector = Collector(own, project, folder / "collector.log")
@@ -82,8 +91,8 @@ def environment(settings: Settings) -> dict[str, str]:
     return plain
 
 
-def raw_records(settings: Settings) -> list[dict[str, Any]]:
-    """Everything in the raw topic, decoded; in the order of each partition."""
+def raw_records(settings: Settings, project_id: str) -> list[dict[str, Any]]:
+    """The project's records in the raw topic, decoded; in the order of each partition."""
     consumer = Consumer(client_config(settings) | {"group.id": "reader", "enable.auto.commit": False})
     topic = raw_topic(settings)
     try:
@@ -101,6 +110,6 @@ def raw_records(settings: Settings) -> list[dict[str, Any]]:
                 assert value is not None
                 records.append(codec("raw_event").decode(value))
                 position = message.offset() + 1
-        return records
+        return [record for record in records if record["project_id"] == project_id]
     finally:
         consumer.close()

@@ -31,7 +31,7 @@ def test_events_of_several_collections_arrive_as_they_were_given(collector: Coll
         hw.add_events("visits", ({"n": number, "keen": {"uniqueness_token": f"v-{number}"}} for number in range(500)))
         hw.flush(30)
         assert (hw.accepted, hw.failed, hw.pending) == (1_500, 0, 0)
-    records = raw_records(collector.settings)
+    records = raw_records(collector.settings, collector.project.id)
     purchases = [r for r in records if r["collection"] == "purchases"]
     assert sorted(orjson.loads(r["properties"])["n"] for r in purchases) == list(range(1_000))
     assert {r["timestamp"] for r in purchases} == {1769860800123}
@@ -46,7 +46,7 @@ def test_every_event_gets_an_id_and_a_time_of_its_own(collector: Collector) -> N
     with client(collector) as hw:
         for _ in range(50):
             hw.add_event("visits", {"page": "/"})
-    records = raw_records(collector.settings)
+    records = raw_records(collector.settings, collector.project.id)
     assert len({r["id"] for r in records}) == 50
     assert all(before <= r["timestamp"] <= datetime.now(UTC).timestamp() * 1000 for r in records)
 
@@ -73,7 +73,7 @@ def test_a_collector_that_is_killed_and_comes_back_gets_every_event_as_the_same_
         collector.start()
         hw.flush(60)
         assert (hw.accepted, failures) == (total, [])
-    records = raw_records(collector.settings)
+    records = raw_records(collector.settings, collector.project.id)
     # What was sent twice is the same event: folded by id and time, every number is there once.
     events = {(r["id"], r["timestamp"], r["properties"]) for r in records}
     assert sorted(orjson.loads(properties)["n"] for _, _, properties in events) == list(range(total))
@@ -92,7 +92,7 @@ def test_refused_events_are_reported_and_the_others_are_kept(collector: Collecto
         ("undated", "InvalidPropertyValueError", True),
     }
     assert next(f for f in failures if f.id == "dotted").event["not.fine"] == 1
-    assert len(raw_records(collector.settings)) == 1
+    assert len(raw_records(collector.settings, collector.project.id)) == 1
 
 
 def test_without_a_callback_a_refusal_is_logged(collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
@@ -133,7 +133,7 @@ def test_an_event_is_the_same_record_over_kafka_as_over_http(collector: Collecto
     assert [f.name for f in failures] == ["InvalidPropertyNameError"]
     http, kafka = (
         {name: value for name, value in record.items() if name not in ("received_at", "ip", "user_agent")}
-        for record in raw_records(collector.settings)  # one user, so one partition, in order
+        for record in raw_records(collector.settings, collector.project.id)  # one user, so one partition, in order
     )
     assert http == kafka
     assert kafka["timestamp"] == 1777629600250
@@ -152,7 +152,7 @@ def test_what_is_unsent_at_exit_is_sent(collector: Collector) -> None:
         [sys.executable, "-c", script], env=os.environ | own, capture_output=True, text=True, timeout=60
     )
     assert (run.returncode, run.stderr) == (0, "")
-    assert len(raw_records(collector.settings)) == 300
+    assert len(raw_records(collector.settings, collector.project.id)) == 300
 
 
 def test_a_forked_child_sends_its_own_events_and_not_its_parents(collector: Collector) -> None:
@@ -171,5 +171,5 @@ def test_a_forked_child_sends_its_own_events_and_not_its_parents(collector: Coll
         "HEADWATER_WRITE_KEY": collector.project.write_key,
     }
     subprocess.run([sys.executable, "-c", script], env=environment(collector.settings) | own, check=True, timeout=60)
-    who = [orjson.loads(r["properties"])["who"] for r in raw_records(collector.settings)]
+    who = [orjson.loads(r["properties"])["who"] for r in raw_records(collector.settings, collector.project.id)]
     assert sorted(who) == ["child", "parent"]
