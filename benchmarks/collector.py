@@ -94,7 +94,7 @@ def _measure(child: Child, port: int, requests: Iterator[bytes], each: int, conn
     answers = uvloop.run(send_all(port, requests, connections, began + SECONDS))
     events = len(answers.answered) * each
     value = events / (answers.answered[-1] - began)
-    percentiles = quantiles(answers.milliseconds(), n=100)
+    percentiles = quantiles(answers.milliseconds(), n=100, method="inclusive")
     return {"value": value, "p50 ms": percentiles[49], "p99 ms": percentiles[98]} | meter.figures(events)
 
 

@@ -118,7 +118,7 @@ async def _paced(state: State, events: list[bytes]) -> Figures:
             await asyncio.sleep(PROBE_EVERY_SECONDS)
     answers = await sending
     waits = [max(0.0, seen[probe] - answers.answered[probe]) for probe in probes]
-    percentiles = quantiles(waits, n=100)
+    percentiles = quantiles(waits, n=100, method="inclusive")
     rate = len(sent) / (max(answers.answered) - min(answers.sent))
     return {"value": rate, "p50 s": percentiles[49], "p99 s": percentiles[98], "max s": max(waits)}
 

@@ -85,6 +85,32 @@ def schemas_page() -> str:
     return "\n".join(parts)
 
 
+def addons_page() -> str:
+    """Every add-on with its inputs and outputs."""
+    from processors.addons import ADDONS
+
+    parts = [
+        "# Add-ons\n\nAn event asks for add-ons in `keen.addons`: a list of objects with `name`, `input` and `output`. They run in "
+        "this order. Each input names a property by its dotted path, or one of the event's own: `keen.timestamp`, "
+        "`keen.created_at`, `keen.id`. A value that is missing or not text gives no output. `output` is the dotted path of the "
+        "object that takes the results: it is made where there is none, and merged into where there is one. What can never work "
+        "(an unknown add-on, a missing input, an output under `keen` or at a property that is no object) sends the event to the "
+        "dead letters.\n\nBefore that, `${keen.ip}` and `${keen.user_agent}` in string values are replaced by the sender's address "
+        "and User-Agent header; where they are not known, a string that is nothing else becomes null.\n"
+    ]
+    for addon in ADDONS.values():
+        options = [(f"`{addon.removal.name}`", addon.removal.meaning)] if addon.removal else []
+        inputs = [*((f"`{field.name}`", field.meaning) for field in addon.inputs), *options]
+        outputs = [(f"`{field.name}`", field.meaning) for field in addon.outputs]
+        parts.append(
+            f"## {addon.name}\n\n{addon.meaning}\n\n"
+            + table(("input", "meaning"), inputs)
+            + "\n"
+            + table(("output", "meaning"), outputs)
+        )
+    return "\n".join(parts)
+
+
 def cli_page() -> str:
     """Every command of the command line, as its own --help says it."""
     import typer
@@ -109,6 +135,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "topics.md": topics_page,
     "metrics.md": metrics_page,
     "schemas.md": schemas_page,
+    "addons.md": addons_page,
     "cli.md": cli_page,
 }
 

@@ -14,7 +14,7 @@ from headwater.settings import Settings, SettingsError
 from processors.addons.addon import Addon, AddonError, Field, Found, LookUp, Removal, Result, cached
 
 NAME = "keen:ip_to_geo"
-CACHED_ADDRESSES = 50_000
+CACHED_ADDRESSES = 30_000
 CHECK_SECONDS = 1.0  # how often to see whether the file has changed
 
 log = structlog.get_logger("headwater.processor")

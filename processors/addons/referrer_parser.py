@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 from headwater.settings import Settings
 from processors.addons.addon import URL_LENGTH_MAX, Addon, Field, LookUp, Result, cached
 
-CACHED_REFERRERS = 20_000
+CACHED_REFERRERS = 10_000
 TABLE = Path(__file__).with_name("referrers.toml")
 BLANK: Result = {"medium": "", "source": "", "term": ""}
 

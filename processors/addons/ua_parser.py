@@ -9,7 +9,7 @@ from ua_parser.regex import Resolver
 from headwater.settings import Settings
 from processors.addons.addon import Addon, Field, LookUp, Result, cached
 
-CACHED_AGENTS = 20_000
+CACHED_AGENTS = 10_000
 READ_MAX = 1_024  # characters; what tells agents apart comes first, and a thousand expressions run over it
 
 OTHER = "Other"

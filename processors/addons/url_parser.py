@@ -6,7 +6,7 @@ from headwater.rules import PROPERTY_NAME_MAX
 from headwater.settings import Settings
 from processors.addons.addon import URL_LENGTH_MAX, Addon, Field, LookUp, Result, cached
 
-CACHED_URLS = 20_000
+CACHED_URLS = 10_000
 PARAMETERS_MAX = 100  # of a query string; each becomes a property, and a URL may be as long as an event
 
 
