@@ -25,6 +25,8 @@ from tests.waiting import wait_until
 
 RUN = "from headwater.settings import load_settings; from processors.app import run; run(load_settings())"
 START_LIMIT = 60.0
+HEALTH_PORT = 22200
+PORTS = Ports()  # held until the test session ends
 
 
 def new_project(settings: Settings) -> str:
@@ -73,8 +75,7 @@ class ProcessorProcess:
 
     def __init__(self, settings: Settings, name: str, logs: Path) -> None:
         self.log = logs / f"{name}.log"
-        with contextlib.closing(Ports()) as ports:
-            self.port = ports.claim(0)
+        self.port = PORTS.claim(HEALTH_PORT)
         environment = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
         for field, value in settings.model_dump(exclude_unset=True).items():
             environment[PREFIX + field.upper()] = (
