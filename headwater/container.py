@@ -1,17 +1,20 @@
 """Avro object containers made of datums as they are, without decoding one of them.
 
 After the Avro specification, section "Object container files": a header (magic, metadata, sync marker), then blocks of
-[number of datums][their bytes][datums][sync marker]. The datums of a batch of records, joined, are one block.
+[number of datums][their bytes][datums][sync marker].
 """
 
 import hashlib
-from collections.abc import Sequence
+import io
+from collections.abc import Iterable
+from itertools import islice
 
 MAGIC = b"Obj\x01"
+BLOCK_DATUMS = 1_000
 
 
-def container(schema: str, datums: Sequence[bytes]) -> bytes:
-    """A container file of `datums`, all written with `schema` (JSON text). Not compressed; one block, none for no datums.
+def container(schema: str, datums: Iterable[bytes]) -> bytes:
+    """A container file of `datums`, all written with `schema` (JSON text), in blocks of up to 1,000, not compressed.
 
     The datums are not looked at: one that is not of the schema makes the file unreadable from there on. The sync marker
     comes from the schema, so the same datums give the same bytes.
@@ -19,11 +22,12 @@ def container(schema: str, datums: Sequence[bytes]) -> bytes:
     sync = hashlib.md5(schema.encode(), usedforsecurity=False).digest()
     metadata = {"avro.schema": schema, "avro.codec": "null"}
     entries = b"".join(avro_string(name) + avro_string(value) for name, value in metadata.items())
-    header = MAGIC + avro_long(len(metadata)) + entries + avro_long(0) + sync
-    if not datums:
-        return header
-    size = sum(map(len, datums))
-    return b"".join([header, avro_long(len(datums)), avro_long(size), *datums, sync])
+    out = io.BytesIO()
+    out.writelines((MAGIC, avro_long(len(metadata)), entries, avro_long(0), sync))
+    rest = iter(datums)
+    while block := list(islice(rest, BLOCK_DATUMS)):
+        out.writelines((avro_long(len(block)), avro_long(sum(map(len, block))), *block, sync))
+    return out.getvalue()
 
 
 def avro_long(number: int) -> bytes:

@@ -1,7 +1,9 @@
 """The sink's front door."""
 
+import ctypes
 import logging
 import signal
+import sys
 import threading
 
 import structlog
@@ -17,6 +19,8 @@ from sinks.store import Store
 
 log = structlog.get_logger("headwater.sink")
 
+M_MMAP_THRESHOLD = -3  # glibc's malloc.h
+LARGE_BYTES = 512 * 1024
 HINT = "where the member was fenced: another sink has this HEADWATER_WORKER_NAME, and each needs its own"
 
 
@@ -29,6 +33,7 @@ def run(settings: Settings) -> None:
     settings.required_secret()
     configure_logs(settings, "sink")
     logging.getLogger("clickhouse_connect").setLevel(logging.ERROR)  # each try to reach a server that is away is a line
+    _give_back_large_blocks()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -56,3 +61,15 @@ def _serve(settings: Settings, clickhouse: ClickHouse, stop: threading.Event) ->
     finally:
         if health is not None:
             health.shutdown()
+
+
+def _give_back_large_blocks() -> None:
+    """Have glibc map large blocks apart, so that they go back to the system when they are freed.
+
+    It does so for blocks beyond a threshold which grows with every such block that is freed; with containers of 16 MB
+    that leaves a sink at 320 MB after a load, and at 210 MB with a threshold that stays.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none, and none of this behaviour
+        if mallopt is not None:
+            mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)

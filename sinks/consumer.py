@@ -49,8 +49,8 @@ def consumer_config(settings: Settings) -> dict[str, object]:
         "auto.offset.reset": "earliest",
         "enable.auto.commit": False,
         "isolation.level": "read_committed",
-        "queued.max.messages.kbytes": 16_384,
-        "fetch.max.bytes": 8_388_608,
+        "queued.max.messages.kbytes": 8_192,
+        "fetch.max.bytes": 4_194_304,
         # A broker answers one connection in order: a fetch that waits for records holds up the metadata behind it.
         "fetch.wait.max.ms": 100,
         "fetch.queue.backoff.ms": 20,  # a full queue is looked at again soon; the default waits a second

@@ -91,7 +91,7 @@ class Store:
 
     def _send(self, statement: str, schema: str, records: Sequence[Message]) -> None:
         # Made here, for the one request, and not before: copies of every batch at hand would be most of the memory.
-        body = container(schema, [datum(record) for record in records])
+        body = container(schema, map(datum, records))
         with metrics.insert_seconds.time():
             self._clickhouse.command(statement, body, SETTINGS)
 

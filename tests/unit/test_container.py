@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.codec import HEADER_LENGTH, codec
-from headwater.container import avro_long, avro_string, container
+from headwater.container import BLOCK_DATUMS, avro_long, avro_string, container
 
 EVENT = codec("event")
 SCHEMA = to_parsing_canonical_form(EVENT.schema)
@@ -46,6 +46,15 @@ def test_a_container_larger_than_a_reader_buffers_reads_back() -> None:
     written = [event | {"properties": "é" * size} for size in (0, 100_000, 3, 1_000_000)]
     file = container(SCHEMA, [datum(one) for one in written])
     assert list(fastavro.reader(io.BytesIO(file))) == written
+
+
+def test_many_datums_are_several_blocks() -> None:
+    written = [{"number": number} for number in range(2 * BLOCK_DATUMS + 1)]
+    schema = '{"type":"record","name":"N","fields":[{"name":"number","type":"long"}]}'
+    file = container(schema, (avro_long(number) for number in range(len(written))))
+    assert list(fastavro.reader(io.BytesIO(file))) == written
+    blocks = list(fastavro.block_reader(io.BytesIO(file)))
+    assert [block.num_records for block in blocks] == [BLOCK_DATUMS, BLOCK_DATUMS, 1]
 
 
 def test_carries_its_schema_for_readers_of_any_version() -> None:
