@@ -14,7 +14,7 @@ from api.access import Access
 from api.live import LiveFollower
 from api.parameters import query_parameters, raw_key
 from api.queries import Queries
-from api.responses import json_response, no_route, refused
+from api.responses import json_response, no_route, parts_response, refused
 from headwater.control import ControlError, ControlPlane, SecretMismatchError
 from headwater.query import QueryError
 from headwater.query.definition import ANALYSES
@@ -90,8 +90,7 @@ class _Routes:
         """GET or POST queries/{analysis}: the answer under `result`."""
         project_id = await self._project(request)
         parameters = await query_parameters(request, self._settings.body_max_bytes)
-        result = await self._queries.answer(project_id, request.path_params["analysis"], parameters)
-        return json_response({"result": result})
+        return parts_response(await self._queries.answer(project_id, request.path_params["analysis"], parameters))
 
     async def live(self, request: Request) -> Response:
         """GET live: the rolling figures of each collection."""

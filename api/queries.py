@@ -3,19 +3,23 @@
 import asyncio
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Any
 
 import structlog
 from clickhouse_connect.driver.client import Client
 
+from api.responses import dumped
 from headwater import metrics
 from headwater.query import QueryError
-from headwater.query.clickhouse import Limits, answer, connect
+from headwater.query.clickhouse import Limits, answer, connect, extract
 from headwater.query.definition import ANALYSES, parse_definition
 from headwater.settings import Settings
 
 THREADS = 8
+EVENTS_PER_PART = 500
 MOST_WAITING = 64  # beyond it a query is refused: it would only wait
 
 log = structlog.get_logger("headwater.api")
@@ -31,8 +35,8 @@ class Queries:
         self._own = threading.local()
         self._under_way = 0
 
-    async def answer(self, project_id: str, analysis: str, parameters: dict[str, Any]) -> Any:
-        """The answer to a query in Keen's shape. Raises QueryError."""
+    async def answer(self, project_id: str, analysis: str, parameters: dict[str, Any]) -> list[bytes]:
+        """The answer to a query in Keen's shape, {"result": ...}, as JSON text in parts. Raises QueryError."""
         label = analysis if analysis in ANALYSES else "unknown"
         started, status = time.perf_counter(), 500
         try:
@@ -43,11 +47,11 @@ class Queries:
             self._under_way += 1
             try:
                 loop = asyncio.get_running_loop()
-                value = await loop.run_in_executor(self._threads, self._run, project_id, analysis, parameters)
+                text = await loop.run_in_executor(self._threads, self._run, project_id, analysis, parameters)
             finally:
                 self._under_way -= 1
             status = 200
-            return value
+            return text
         except QueryError as error:
             status = error.status
             if status >= 500:
@@ -61,12 +65,24 @@ class Queries:
         """Wait for the queries that run, and drop those that wait."""
         self._threads.shutdown(cancel_futures=True)
 
-    def _run(self, project_id: str, analysis: str, parameters: dict[str, Any]) -> Any:
+    def _run(self, project_id: str, analysis: str, parameters: dict[str, Any]) -> list[bytes]:
         definition = parse_definition(analysis, parameters, now=time.time_ns() // 1_000_000)
         client: Client | None = getattr(self._own, "client", None)
         if client is None:
             client = self._own.client = connect(self._url, self._limits)
-        return answer(client, definition, project_id, self._limits)
+        if definition.analysis == "extraction":
+            return _listed(extract(client, definition, project_id, self._limits))
+        return [dumped({"result": answer(client, definition, project_id, self._limits)})]
+
+
+def _listed(events: Iterator[dict[str, Any]]) -> list[bytes]:
+    """A result of many events, in parts, so that they never are in memory as objects and text all at once."""
+    parts = [b'{"result":[']
+    while part := list(islice(events, EVENTS_PER_PART)):
+        if len(parts) > 1:
+            parts.append(b",")
+        parts.append(dumped(part)[1:-1])
+    return [*parts, b"]}"]
 
 
 def _cause(error: QueryError) -> str | None:

@@ -1,19 +1,31 @@
 """Answers and refusals as JSON."""
 
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from headwater.query import QueryError
 
 
 def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """A value as JSON."""
-    return Response(_dumped(value), status, headers, "application/json")
+    return Response(dumped(value), status, headers, "application/json")
+
+
+def parts_response(parts: list[bytes]) -> Response:
+    """JSON text that is there in parts, sent part by part."""
+
+    async def each() -> AsyncIterator[bytes]:
+        for part in parts:
+            yield part
+
+    length = {"Content-Length": str(sum(map(len, parts)))}
+    return StreamingResponse(each(), headers=length, media_type="application/json")
 
 
 def error_response(error: QueryError) -> Response:
@@ -40,7 +52,8 @@ async def no_route(request: Request, error: Exception) -> Response:
     return json_response({"message": message, "error_code": name}, error.status_code, headers)
 
 
-def _dumped(value: Any) -> bytes:
+def dumped(value: Any) -> bytes:
+    """A value as JSON text."""
     try:
         return orjson.dumps(value)
     except TypeError:  # a sum beyond 64 bits, which orjson does not write

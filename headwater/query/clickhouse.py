@@ -1,7 +1,7 @@
 """Queries put to ClickHouse itself: the transport of `connect(clickhouse=URL)`, and what the API runs."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,12 +9,13 @@ import clickhouse_connect
 import orjson
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import Error, OperationalError
+from urllib3.exceptions import HTTPError
 
-from headwater.query.compile import Plan, compile_query
+from headwater.query.compile import Plan, compile_extraction, compile_query
 from headwater.query.definition import Definition, parse_definition
 from headwater.query.errors import QueryError
 from headwater.query.result import Result
-from headwater.query.shape import Row, shape
+from headwater.query.shape import Row, event, shape
 from headwater.settings import Settings
 
 FORMAT = "JSONCompactEachRow"
@@ -89,27 +90,43 @@ def connect(url: str, limits: Limits) -> Client:
 
 def answer(client: Client, definition: Definition, project_id: str, limits: Limits) -> Any:
     """The answer to a definition, in Keen's JSON shape. Blocks. Raises QueryError."""
-    plan = compile_query(definition, f"headwater_{project_id}", None, limits.events)
-    rows = _rows(client, plan, limits)
-    if plan.aggregate is None and len(rows) > limits.events:
-        raise QueryError(
-            "ExtractionLimitError",
-            f"more than {limits.events} events match: ask for a shorter timeframe, add filters, or give `latest`, "
-            f"{limits.events} at most.",
-        )
-    return shape(plan, rows)
+    if definition.analysis == "extraction":
+        return list(extract(client, definition, project_id, limits))
+    plan = compile_query(definition, database(project_id), None)
+    return shape(plan, _rows(client, plan, limits))
 
 
-def _rows(client: Client, plan: Plan, limits: Limits) -> list[Row]:
+def extract(client: Client, definition: Definition, project_id: str, limits: Limits) -> Iterator[dict[str, Any]]:
+    """The events of an extraction one by one, as they are read. Blocks.
+
+    Raises QueryError; where more events match than may be returned, at the end.
+    """
+    plan = compile_extraction(definition, database(project_id), None, limits.events)
+    for count, row in enumerate(_rows(client, plan, limits)):
+        if count == limits.events:
+            raise QueryError(
+                "ExtractionLimitError",
+                f"more than {limits.events} events match: ask for a shorter timeframe, add filters, or give `latest`, "
+                f"{limits.events} at most.",
+            )
+        yield event(row, definition.property_names)
+
+
+def database(project_id: str) -> str:
+    """The database of a project."""
+    return f"headwater_{project_id}"
+
+
+def _rows(client: Client, plan: Plan, limits: Limits) -> Iterator[Row]:
     """The rows of a plan; none where the collection or the project has no table yet."""
     try:
-        data = client.raw_query(plan.sql, parameters=plan.parameters, settings=_settings(limits), fmt=FORMAT)
-        return [orjson.loads(line) for line in data.split(b"\n") if line]
+        with client.raw_stream(plan.sql, parameters=plan.parameters, settings=_settings(limits), fmt=FORMAT) as stream:
+            for line in stream:
+                yield orjson.loads(line)
     except Error as error:
-        if error.code in (_NO_SUCH_TABLE, _NO_SUCH_DATABASE):
-            return []
-        raise _refused(error, limits) from error
-    except orjson.JSONDecodeError as error:  # an error that came after the first rows
+        if error.code not in (_NO_SUCH_TABLE, _NO_SUCH_DATABASE):
+            raise _refused(error, limits) from error
+    except (orjson.JSONDecodeError, HTTPError, OSError) as error:  # an error that came after the first rows
         raise QueryError("InternalServerError", "ClickHouse broke off its answer; try again.", 503) from error
 
 

@@ -37,33 +37,27 @@ class Plan:
     aggregate: Aggregate | None
 
 
-def compile_query(definition: Definition, database: str, types: Types | None, max_events: int) -> Plan:
-    """The plan of a definition over a database.
-
-    `types`: the types that occur under every path of the collection's table, or None where they are not known; the
-    statement is right only while no others occur. `max_events`: the most events that an extraction may return; it asks
-    for one more, to know. Raises QueryError where there are too many intervals.
-    """
+def compile_extraction(definition: Definition, database: str, types: Types | None, max_events: int) -> Plan:
+    """The plan of an extraction. Asks for one event more than `max_events`, to know whether there are more."""
     parameters = Parameters()
-    properties: dict[Path, Property] = {}
+    limit = min(definition.latest or max_events + 1, max_events + 1)
+    direction = "DESC" if definition.latest else "ASC"
+    sql = (
+        "SELECT toUnixTimestamp64Milli(timestamp), toUnixTimestamp64Milli(received_at), id, properties"  # noqa: S608 - names are quoted, values are parameters
+        f" FROM {_source(definition, database, _Properties(types), parameters)}"
+        f" ORDER BY timestamp {direction}, id {direction} LIMIT {limit}"
+    )
+    return Plan(definition, sql, parameters.values, [], {}, [], None)
 
-    def cached(path: Path) -> Property:
-        if path not in properties:
-            properties[path] = property_of(path, types)
-        return properties[path]
 
-    table = f"{quoted(database)}.{quoted(definition.collection)} FINAL"
-    tests = _timeframe(definition.timeframe, parameters)
-    tests += [condition_sql(one, cached, parameters) for one in definition.filters]
-    where = f" WHERE {' AND '.join(tests)}" if tests else ""
-    if definition.analysis == "extraction":
-        limit = min(definition.latest or max_events + 1, max_events + 1)
-        direction = "DESC" if definition.latest else "ASC"
-        sql = (
-            f"SELECT toUnixTimestamp64Milli(timestamp), toUnixTimestamp64Milli(received_at), id, properties FROM {table}{where}"  # noqa: S608 - identifiers are quoted, values are parameters
-            f" ORDER BY timestamp {direction}, id {direction} LIMIT {limit}"
-        )
-        return Plan(definition, sql, parameters.values, [], {}, [], None)
+def compile_query(definition: Definition, database: str, types: Types | None) -> Plan:
+    """The plan of any other analysis over a database.
+
+    `types`: the types that occur under every path that the definition names, or None where they are not known; the
+    statement is right only while no others occur. Raises QueryError where there are too many intervals.
+    """
+    parameters, properties = Parameters(), _Properties(types)
+    source = _source(definition, database, properties, parameters)
     spans: list[Timeframe] = []
     bucket_of: dict[int, int] = {}
     columns, grouped = [], []
@@ -74,18 +68,38 @@ def compile_query(definition: Definition, database: str, types: Types | None, ma
         grouped.append("bucket")
     keys = []
     for i, path in enumerate(definition.group_by):
-        parts = [(part, f"key_{i}_{part.kind}") for part in cached(path).key_parts]
+        parts = [(part, f"key_{i}_{part.kind}") for part in properties[path].key_parts]
         keys.append(GroupKey(path.name, parts))
         columns += [f"{part.sql} AS {name}" for part, name in parts]
         grouped += [name for _, name in parts]
-    aggregates = aggregate(definition, cached(definition.target) if definition.target else None)
+    aggregates = aggregate(definition, properties[definition.target] if definition.target else None)
     columns += aggregates.columns
     group = f" GROUP BY {', '.join(grouped)}" if grouped else ""
     tail = _limited(definition, keys, aggregates) if grouped else ""
     if definition.group_by and not grouped:
         tail = " HAVING count() > 0"  # a group whose key is null, where no property has a value
-    sql = f"SELECT {', '.join(columns)} FROM {table}{where}{group}{tail}"  # noqa: S608 - as above
+    sql = f"SELECT {', '.join(columns)} FROM {source}{group}{tail}"  # noqa: S608 - as above
     return Plan(definition, sql, parameters.values, spans, bucket_of, keys, aggregates)
+
+
+class _Properties(dict[Path, Property]):
+    """The expressions of each path, made when first needed."""
+
+    def __init__(self, types: Types | None) -> None:
+        super().__init__()
+        self._types = types
+
+    def __missing__(self, path: Path) -> Property:
+        found = self[path] = property_of(path, self._types)
+        return found
+
+
+def _source(definition: Definition, database: str, properties: _Properties, parameters: Parameters) -> str:
+    """The table without its duplicates, and the conditions."""
+    tests = _timeframe(definition.timeframe, parameters)
+    tests += [condition_sql(one, properties.__getitem__, parameters) for one in definition.filters]
+    where = f" WHERE {' AND '.join(tests)}" if tests else ""
+    return f"{quoted(database)}.{quoted(definition.collection)} FINAL{where}"
 
 
 def _timeframe(timeframe: Timeframe | None, parameters: Parameters) -> list[str]:

@@ -15,10 +15,9 @@ Row = Sequence[Any]
 
 
 def shape(plan: Plan, rows: Iterable[Row]) -> Any:
-    """The answer of a plan: a number, a list of groups, of buckets, of buckets of groups, or of events."""
+    """The answer of a plan: a number, a list of groups, of buckets, or of buckets of groups."""
     definition = plan.definition
-    if plan.aggregate is None:
-        return [_event(row, definition.property_names) for row in rows]
+    assert plan.aggregate is not None
     if definition.interval:
         return _series(plan, rows)
     if definition.group_by:
@@ -92,16 +91,17 @@ def _empty(plan: Plan) -> Any:
     return [] if plan.aggregate.empty == [] else plan.aggregate.empty
 
 
-def _event(row: Row, names: tuple[Path, ...]) -> dict[str, Any]:
+def event(row: Row, names: tuple[Path, ...]) -> dict[str, Any]:
+    """One event of an extraction: whole, or with the named properties only."""
     timestamp, received_at, event_id, properties = row
     keen = {"timestamp": iso(timestamp, UTC), "created_at": iso(received_at, UTC), "id": event_id}
     kept = properties.get("keen")
-    event: dict[str, Any] = properties | {"keen": (kept | keen) if isinstance(kept, dict) else keen}
+    whole: dict[str, Any] = properties | {"keen": (kept | keen) if isinstance(kept, dict) else keen}
     if not names:
-        return event
+        return whole
     chosen: dict[str, Any] = {}
     for path in names:
-        value: Any = event
+        value: Any = whole
         for key in path.keys:
             value = value.get(key) if isinstance(value, dict) else None
         if value is not None:

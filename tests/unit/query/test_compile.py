@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.query.compile import Plan, compile_query
+from headwater.query.compile import Plan, compile_extraction, compile_query
 from headwater.query.definition import ANALYSES, parse_definition
 from headwater.query.paths import Path, quoted
 from headwater.query.properties import Types
@@ -17,7 +17,9 @@ TOKEN = re.compile(r"`(?:[^`\\]|\\.)*`", re.DOTALL)
 
 def plan(analysis: str, types: Types | None = None, **params: Any) -> Plan:
     definition = parse_definition(analysis, {"event_collection": "c", **params}, NOW)
-    return compile_query(definition, "headwater_x", types, 1000)
+    if analysis == "extraction":
+        return compile_extraction(definition, "headwater_x", types, 1000)
+    return compile_query(definition, "headwater_x", types)
 
 
 def unquoted(identifier: str) -> str:
