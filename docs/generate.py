@@ -59,7 +59,12 @@ def metrics_page() -> str:
         return metric._name + ("_total" if metric._type == "counter" else "")
 
     rows = [
-        (f"`{full_name(metric)}`", metric._type, ", ".join(f"`{label}`" for label in metric._labelnames), metric._documentation)
+        (
+            f"`{full_name(metric)}`",
+            metric._type,
+            ", ".join(f"`{label}`" for label in metric._labelnames),
+            metric._documentation,
+        )
         for metric in METRICS
     ]
     return (
@@ -81,7 +86,10 @@ def schemas_page() -> str:
         name, version, _ = path.name.split(".")
         rows = [(f"`{field['name']}`", f"`{json.dumps(field['type'])}`", field["doc"]) for field in schema["fields"]]
         header = (MARKER + schema_fingerprint(schema)).hex(" ")
-        parts.append(f"## {name}, version {version}\n\n{schema['doc']} Its records start with `{header}`.\n\n" + table(("field", "type", "meaning"), rows))
+        parts.append(
+            f"## {name}, version {version}\n\n{schema['doc']} Its records start with `{header}`.\n\n"
+            + table(("field", "type", "meaning"), rows)
+        )
     return "\n".join(parts)
 
 
@@ -125,8 +133,15 @@ def cli_page() -> str:
 
     parts = ["# Command line\n"]
     for path in commands(typer.main.get_command(app), ()):
-        shown = CliRunner().invoke(app, [*path, "--help"], prog_name="headwater", env={"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"})
-        parts.append(f"## headwater {' '.join(path)}".rstrip() + "\n\n```\n" + "\n".join(line.rstrip() for line in shown.stdout.strip().splitlines()) + "\n```\n")
+        shown = CliRunner().invoke(
+            app, [*path, "--help"], prog_name="headwater", env={"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
+        )
+        parts.append(
+            f"## headwater {' '.join(path)}".rstrip()
+            + "\n\n```\n"
+            + "\n".join(line.rstrip() for line in shown.stdout.strip().splitlines())
+            + "\n```\n"
+        )
     return "\n".join(parts)
 
 

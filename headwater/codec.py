@@ -71,9 +71,7 @@ class Codec:
         stream = io.BytesIO(data)
         stream.seek(HEADER_LENGTH)
         try:
-            record: Any = fastavro.schemaless_reader(
-                stream, writer, None if writer is self.schema else self.schema
-            )
+            record: Any = fastavro.schemaless_reader(stream, writer, None if writer is self.schema else self.schema)
         except Exception as error:  # fastavro raises many kinds on bytes that are no datum
             raise CodecError(f"not a {self.name} record: {error}") from error
         if stream.tell() != len(data):

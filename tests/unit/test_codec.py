@@ -76,7 +76,9 @@ def test_every_version_is_read_by_the_newest(name: str) -> None:
     for writer in newest.versions.values():
         sample = {field["name"]: _sample(field["type"]) for field in writer["fields"]}
         header = b"\xc3\x01" + next(key for key, schema in newest.versions.items() if schema is writer)
-        assert set(newest.decode(header + _datum(writer, sample))) == {field["name"] for field in newest.schema["fields"]}
+        assert set(newest.decode(header + _datum(writer, sample))) == {
+            field["name"] for field in newest.schema["fields"]
+        }
 
 
 def test_a_newer_version_reads_older_records(tmp_path: Path) -> None:

@@ -4,10 +4,15 @@ import ast
 from pathlib import Path
 
 import pytest
+
 from docs import generate
 
 ROOT = Path(__file__).parents[2]
-CODE = [path for folder in ("headwater", "collector", "processors", "sinks", "api") for path in sorted((ROOT / folder).rglob("*.py"))]
+CODE = [
+    path
+    for folder in ("headwater", "collector", "processors", "sinks", "api")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+]
 
 
 @pytest.mark.parametrize("name", generate.PAGES)
@@ -22,7 +27,9 @@ def test_everything_public_has_a_docstring(path: Path) -> None:
 
     def look(body: list[ast.stmt], prefix: str) -> None:
         for node in body:
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith(
+                "_"
+            ):
                 if not ast.get_docstring(node):
                     missing.append(prefix + node.name)
                 if isinstance(node, ast.ClassDef):

@@ -17,7 +17,9 @@ def status(port: int, path: str) -> int:
             return error.code
 
 
-@pytest.mark.parametrize(("ready", "alive", "expected"), [(True, True, (200, 200)), (False, True, (503, 200)), (False, False, (503, 503))])
+@pytest.mark.parametrize(
+    ("ready", "alive", "expected"), [(True, True, (200, 200)), (False, True, (503, 200)), (False, False, (503, 503))]
+)
 def test_it_says_what_the_worker_says(ready: bool, alive: bool, expected: tuple[int, int]) -> None:
     server = serve_health("127.0.0.1", 0, lambda: ready, lambda: alive)
     try:

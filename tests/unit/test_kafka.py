@@ -9,7 +9,10 @@ from headwater.settings import load_settings
 
 
 def test_plain_text_needs_only_the_address() -> None:
-    assert kafka.client_config(load_settings(kafka="k:1,k:2")) == {"bootstrap.servers": "k:1,k:2", "security.protocol": "PLAINTEXT"}
+    assert kafka.client_config(load_settings(kafka="k:1,k:2")) == {
+        "bootstrap.servers": "k:1,k:2",
+        "security.protocol": "PLAINTEXT",
+    }
 
 
 def test_tls_and_sasl_reach_the_client() -> None:
@@ -41,7 +44,12 @@ def test_a_producer_waits_for_all_replicas() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "partitions", "cleanup"),
-    [(topics.RAW, 12, "delete"), (topics.EVENTS, 4, "delete"), (topics.DEAD_LETTERS, 1, "delete"), (topics.CONTROL, 1, "compact")],
+    [
+        (topics.RAW, 12, "delete"),
+        (topics.EVENTS, 4, "delete"),
+        (topics.DEAD_LETTERS, 1, "delete"),
+        (topics.CONTROL, 1, "compact"),
+    ],
 )
 def test_topics_are_as_the_settings_say(kind: topics.Topic, partitions: int, cleanup: str) -> None:
     new = kafka.new_topic(load_settings(replication_factor=3, min_insync_replicas=2), "t", kind)
@@ -52,5 +60,8 @@ def test_topics_are_as_the_settings_say(kind: topics.Topic, partitions: int, cle
 
 def test_dead_letters_may_be_larger_than_what_they_carry() -> None:
     settings = load_settings()
-    largest = {kind: int(kafka.new_topic(settings, "t", kind).config["max.message.bytes"]) for kind in (topics.RAW, topics.DEAD_LETTERS)}
+    largest = {
+        kind: int(kafka.new_topic(settings, "t", kind).config["max.message.bytes"])
+        for kind in (topics.RAW, topics.DEAD_LETTERS)
+    }
     assert largest[topics.DEAD_LETTERS] > largest[topics.RAW] == settings.topic_max_message_bytes

@@ -40,10 +40,19 @@ def test_a_shortened_name_never_equals_a_whole_one() -> None:
 
 def test_plain_names_stay_as_they_are() -> None:
     assert topics.collection_topic("headwater", "a" * 24, "sign_up") == f"headwater.events.{'a' * 24}.sign_up"
-    assert topics.collection_topic("headwater", "a" * 24, "User posts.new") == f"headwater.events.{'a' * 24}.User-20posts-2enew"
+    assert (
+        topics.collection_topic("headwater", "a" * 24, "User posts.new")
+        == f"headwater.events.{'a' * 24}.User-20posts-2enew"
+    )
 
 
 def test_other_topics_are_not_taken_for_collections() -> None:
     pattern = topics.collections_pattern("headwater")
-    for name in ("headwater.raw", "headwater.dead-letters", "headwater.control", "headwaterXevents." + "a" * 24 + ".x", "other.headwater.events.x"):
+    for name in (
+        "headwater.raw",
+        "headwater.dead-letters",
+        "headwater.control",
+        "headwaterXevents." + "a" * 24 + ".x",
+        "other.headwater.events.x",
+    ):
         assert not re.match(pattern, name)
