@@ -59,9 +59,13 @@ class Grouping(Filtering, total=False):
 class Transport(Protocol):
     """A way to ask: over HTTP, or of ClickHouse itself."""
 
-    def run(self, analysis: str, params: Mapping[str, Any]) -> Result: ...
+    def run(self, analysis: str, params: Mapping[str, Any]) -> Result:
+        """The answer of an analysis; `params` are Keen's. Blocks; raises QueryError."""
+        ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go of connections."""
+        ...
 
 
 class Client:

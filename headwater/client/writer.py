@@ -30,7 +30,9 @@ class Send(Protocol):
 
     def __call__(self, events: list[Event], stop: threading.Event) -> list[FailedEvent]: ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go of connections."""
+        ...
 
 
 class Writer(Protocol):
@@ -40,13 +42,21 @@ class Writer(Protocol):
     failed: int
 
     @property
-    def pending(self) -> int: ...
+    def pending(self) -> int:
+        """Events that are added and not yet answered."""
+        ...
 
-    def add(self, event: Event) -> None: ...
+    def add(self, event: Event) -> None:
+        """Queue an event. May block, or raise QueueFullError."""
+        ...
 
-    def flush(self, timeout: float | None = None) -> None: ...
+    def flush(self, timeout: float | None = None) -> None:
+        """Block until every event added is answered. Raises TimeoutError after `timeout` seconds."""
+        ...
 
-    def close(self, timeout: float | None = None) -> None: ...
+    def close(self, timeout: float | None = None) -> None:
+        """Flush and stop; what is not answered after `timeout` seconds is reported as failed."""
+        ...
 
 
 class BatchingWriter:
