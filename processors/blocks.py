@@ -81,6 +81,7 @@ class BlockThread(AIOKafkaConsumerThread):
         return consumer
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """As Faust's, but the changelog's partitions never flow through this consumer."""
         self._ensure_consumer().pause(
             *(TopicPartition(*tp) for tp in assigned if tp[0] in self.app.tables.changelog_topics)
         )
