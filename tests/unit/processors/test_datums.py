@@ -1,0 +1,80 @@
+"""Datums by hand against the codec."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headwater.codec import Codec, codec
+from processors import datums
+
+longs = st.integers(-(2**63), 2**63 - 1) | st.integers(0, 4_000_000_000_000)
+raw_events = st.fixed_dictionaries(
+    {
+        "project_id": st.text(max_size=80),
+        "collection": st.text(max_size=80),
+        "id": st.none() | st.text(max_size=200),
+        "timestamp": st.none() | longs,
+        "received_at": st.none() | longs,
+        "ip": st.none() | st.text(max_size=80),
+        "user_agent": st.none() | st.text(max_size=300),
+        "addons": st.none() | st.text(max_size=300),
+        "properties": st.text(max_size=300) | st.just("x" * 9_000),
+    }
+)
+
+
+def test_the_fields_are_those_of_the_newest_schema() -> None:
+    fields = {field["name"]: field["type"] for field in codec("raw_event").schema["fields"]}
+    assert fields == datums.RAW_EVENT_FIELDS
+
+
+@given(raw_events)
+def test_a_raw_event_is_read_as_the_codec_reads_it(record: dict[str, object]) -> None:
+    read = dict(zip(datums.RAW_EVENT_FIELDS, datums.raw_event(codec("raw_event").encode(record)), strict=True))
+    assert read.pop("properties") == str(record["properties"]).encode()
+    assert read == {name: value for name, value in record.items() if name != "properties"}
+
+
+@given(raw_events, st.data())
+def test_what_is_cut_or_longer_is_refused(record: dict[str, object], data: st.DataObject) -> None:
+    encoded = codec("raw_event").encode(record)
+    cut = data.draw(st.integers(10, len(encoded) - 1))
+    for broken in (encoded[:cut], encoded + b"\0"):
+        with pytest.raises((ValueError, IndexError)):
+            datums.raw_event(broken)
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_read_or_refused_as_the_codec_does(noise: bytes) -> None:
+    header = codec("raw_event").header
+    try:
+        expected = codec("raw_event").decode(header + noise)
+    except ValueError:
+        with pytest.raises((ValueError, IndexError)):
+            datums.raw_event(header + noise)
+    else:
+        assert datums.raw_event(header + noise)[:-1] == tuple(expected.values())[:-1]
+
+
+@given(longs)
+def test_a_long_is_written_as_the_codec_writes_it(value: int) -> None:
+    watermark: Codec = codec("watermark")
+    assert watermark.header + datums.long(value) == watermark.encode({"offset": value})
+
+
+@given(st.text(max_size=80), st.text(max_size=80), st.uuids(), longs, longs, longs, st.text(max_size=300))
+def test_an_event_is_written_as_the_codec_writes_it(
+    project: str, collection: str, id_: object, timestamp: int, received: int, processed: int, properties: str
+) -> None:
+    record = {
+        "project_id": project,
+        "collection": collection,
+        "id": str(id_),
+        "timestamp": timestamp,
+        "received_at": received,
+        "processed_at": processed,
+        "properties": properties,
+    }
+    prefix = codec("event").header + datums.text(project) + datums.text(collection)
+    by_hand = datums.event(prefix, str(id_), timestamp, received, datums.long(processed), properties.encode())
+    assert by_hand == codec("event").encode(record)
