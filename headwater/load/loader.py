@@ -56,15 +56,18 @@ class Loader:
 
     def run(self, client: Client, rows: Iterable[Row]) -> None:
         """Send every row behind the checkpoint. Blocks; raises LoadError. May be interrupted: the checkpoint stays true."""
-        line = self._checkpoint.lines
+        line = done = self._checkpoint.lines
+        unsettled = 0
         for row in rows:
-            if row.line <= self._checkpoint.lines:
+            if row.line <= done:
                 continue
             line = row.line
             self._send(client, row)
-            if (self._sent + self._rejected) % WINDOW == 0:
+            unsettled += 1
+            if unsettled == WINDOW or self._fatal:
                 self._settle(client, line)
-            if self._sent % 1_000 == 0:
+                unsettled = 0
+            if unsettled % 1_000 == 0:
                 self._on_progress()
         self._settle(client, line)
         self._checkpoint.finished = True
