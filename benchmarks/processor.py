@@ -5,18 +5,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from confluent_kafka.admin import AdminClient
-
 from benchmarks import peers
 from benchmarks.events import ADDRESSES, AGENTS, COLLECTION, generate, raw_record
 from benchmarks.measure import Benchmark, Figures, Goal, Meter
 from benchmarks.stack import Stack, wait_for
-from benchmarks.topics import Length, fill
+from benchmarks.topics import Length, create_collection_topics, delete_topics, fill
 from headwater.control import ControlWriter
-from headwater.kafka import client_config, create_base_topics, create_topics, new_topic
+from headwater.kafka import create_base_topics
 from headwater.local.child import Child
 from headwater.settings import Settings
-from headwater.topics import EVENTS as COLLECTION_TOPIC
 from headwater.topics import collection_topic, raw_topic
 
 EVENTS = 240_000
@@ -62,13 +59,11 @@ def run(rounds: int) -> Benchmark:
                 benchmark.add(HEADWATER, **_watch(settings, topic, EVENTS, child))
             for case, peer, count in ((BARE, "bare", EVENTS), (FAUST, "faust", FAUST_EVENTS)):
                 name = f"{settings.topic_prefix}.{peer}"
-                create_topics(AdminClient(client_config(settings)), [new_topic(settings, name, COLLECTION_TOPIC)])
+                create_collection_topics(settings, [name])
                 with stack.running(settings, "benchmarks.peers", peer, name) as child:
                     benchmark.add(case, **_watch(settings, name, count, child))
             benchmark.add(PURE, **_pure(settings, records[:PURE_EVENTS]))
-            admin = AdminClient(client_config(settings))
-            for future in admin.delete_topics([t for t in admin.list_topics().topics if "bench-" in t]).values():
-                future.result(30)
+            delete_topics(settings)
     return benchmark
 
 

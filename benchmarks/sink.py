@@ -8,19 +8,17 @@ from pathlib import Path
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
-from confluent_kafka.admin import AdminClient
 from fastavro.schema import to_parsing_canonical_form
 
 from benchmarks import peers
 from benchmarks.events import COLLECTION, generate, raw_record
 from benchmarks.measure import Benchmark, Figures, Goal, Meter
 from benchmarks.stack import Stack, wait_for
-from benchmarks.topics import fill
+from benchmarks.topics import create_collection_topics, delete_topics, fill
 from headwater.codec import HEADER_LENGTH, codec
 from headwater.container import container
-from headwater.kafka import client_config, create_base_topics, create_topics, new_topic
+from headwater.kafka import create_base_topics
 from headwater.settings import Settings
-from headwater.topics import EVENTS as COLLECTION_TOPIC
 from headwater.topics import collection_topic
 from sinks.datums import Collection
 from sinks.insert import SETTINGS, insert_statement
@@ -61,6 +59,7 @@ def run(rounds: int) -> Benchmark:
                 with stack.service(settings, "worker", "sink") as (child, _):
                     figures = _watch(client, [child.pid, stack.clickhouse_pid], EVENTS)
                 benchmark.add(f"{HEADWATER}, {kind}", **figures)
+                delete_topics(settings)
                 client.command(f"DROP DATABASE {database(PROJECT)} SYNC")
                 figures = _engine(client, stack, settings, records)
                 benchmark.add(f"{ENGINE}, {kind}", **figures)
@@ -82,8 +81,7 @@ def _enriched(settings: Settings, collections: int) -> Records:
 def _fill_topics(settings: Settings, records: Records) -> None:
     create_base_topics(settings)
     topics = {c: collection_topic(settings.topic_prefix, c.project_id, c.name) for c in records}
-    admin = AdminClient(client_config(settings))
-    create_topics(admin, [new_topic(settings, topic, COLLECTION_TOPIC) for topic in topics.values()], timeout=120)
+    create_collection_topics(settings, topics.values())
     fill(settings, ((topics[c], id_.encode(), value) for c, events in records.items() for id_, value in events))
 
 

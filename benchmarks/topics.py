@@ -4,12 +4,15 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from benchmarks.stack import BenchmarkError
-from headwater.kafka import client_config, durable_producer_config
+from headwater.kafka import client_config, create_topics, durable_producer_config, new_topic
 from headwater.settings import Settings
+from headwater.topics import EVENTS
 
 FLUSH_SECONDS = 120.0
+ADMIN_SECONDS = 120.0
 
 
 def fill(settings: Settings, records: Iterable[tuple[str, bytes, bytes]]) -> None:
@@ -31,6 +34,23 @@ def fill(settings: Settings, records: Iterable[tuple[str, bytes, bytes]]) -> Non
         producer.poll(0)
     if producer.flush(FLUSH_SECONDS) or failures:
         raise BenchmarkError(f"records could not be written: {failures[:1] or 'timeout'}")
+
+
+def create_collection_topics(settings: Settings, names: Iterable[str]) -> None:
+    """Make topics as those of collections are made."""
+    create_topics(_admin(settings), [new_topic(settings, name, EVENTS) for name in names], timeout=ADMIN_SECONDS)
+
+
+def delete_topics(settings: Settings) -> None:
+    """Delete all topics of the deployment: their records are no load of the next one."""
+    admin = _admin(settings)
+    names = [name for name in admin.list_topics(timeout=ADMIN_SECONDS).topics if name.startswith(settings.topic_prefix)]
+    for future in admin.delete_topics(names).values():
+        future.result(ADMIN_SECONDS)
+
+
+def _admin(settings: Settings) -> AdminClient:
+    return AdminClient(client_config(settings) | {"log_level": 2})
 
 
 class Length:
