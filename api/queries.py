@@ -14,6 +14,7 @@ from clickhouse_connect.driver.client import Client
 from api.responses import dumped
 from headwater import metrics
 from headwater.query import QueryError
+from headwater.query.catalogue import TypeCatalogue
 from headwater.query.clickhouse import Limits, answer, connect, extract
 from headwater.query.definition import ANALYSES, parse_definition
 from headwater.settings import Settings
@@ -32,6 +33,7 @@ class Queries:
         self._url = settings.clickhouse
         self._limits = Limits.of(settings)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="query")
+        self._catalogue = TypeCatalogue()
         self._own = threading.local()
         self._under_way = 0
 
@@ -72,7 +74,7 @@ class Queries:
             client = self._own.client = connect(self._url, self._limits)
         if definition.analysis == "extraction":
             return _listed(extract(client, definition, project_id, self._limits))
-        return [dumped({"result": answer(client, definition, project_id, self._limits)})]
+        return [dumped({"result": answer(client, definition, project_id, self._limits, self._catalogue)})]
 
 
 def _listed(events: Iterator[dict[str, Any]]) -> list[bytes]:

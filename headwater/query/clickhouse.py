@@ -11,9 +11,11 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import Error, OperationalError
 from urllib3.exceptions import HTTPError
 
+from headwater.query.catalogue import TypeCatalogue
 from headwater.query.compile import Plan, compile_extraction, compile_query
-from headwater.query.definition import Definition, parse_definition
+from headwater.query.definition import Definition, parse_definition, paths_of
 from headwater.query.errors import QueryError
+from headwater.query.properties import Types
 from headwater.query.result import Result
 from headwater.query.shape import Row, event, shape
 from headwater.settings import Settings
@@ -56,6 +58,7 @@ class ClickHouseTransport:
         self._project_id = project_id
         self._limits = limits or Limits()
         self._client: Client | None = None
+        self._catalogue = TypeCatalogue()
 
     def run(self, analysis: str, params: Mapping[str, Any]) -> Result:
         """The answer of an analysis; `params` are Keen's (event_collection, timeframe, filters...).
@@ -65,7 +68,8 @@ class ClickHouseTransport:
         definition = parse_definition(analysis, params, now=time.time_ns() // 1_000_000)
         if self._client is None:
             self._client = connect(self._url, self._limits)
-        return Result(answer(self._client, definition, self._project_id, self._limits), definition)
+        value = answer(self._client, definition, self._project_id, self._limits, self._catalogue)
+        return Result(value, definition)
 
     def close(self) -> None:
         """Close the connection."""
@@ -88,12 +92,22 @@ def connect(url: str, limits: Limits) -> Client:
         raise _unavailable(error) from error
 
 
-def answer(client: Client, definition: Definition, project_id: str, limits: Limits) -> Any:
+def answer(client: Client, definition: Definition, project_id: str, limits: Limits, catalogue: TypeCatalogue) -> Any:
     """The answer to a definition, in Keen's JSON shape. Blocks. Raises QueryError."""
     if definition.analysis == "extraction":
         return list(extract(client, definition, project_id, limits))
-    plan = compile_query(definition, database(project_id), None)
-    return shape(plan, _rows(client, plan, limits))
+
+    def types() -> Types | None:
+        paths = paths_of(definition)
+        return catalogue.types(client, database(project_id), definition.collection, paths, _settings(limits))
+
+    known = types()
+    plan = compile_query(definition, database(project_id), known)
+    rows = list(_rows(client, plan, limits))
+    if known is not None and types() != known:  # new types came with new events, and the statement may have missed them
+        plan = compile_query(definition, database(project_id), None)
+        rows = list(_rows(client, plan, limits))
+    return shape(plan, rows)
 
 
 def extract(client: Client, definition: Definition, project_id: str, limits: Limits) -> Iterator[dict[str, Any]]:

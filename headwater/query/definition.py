@@ -1,6 +1,6 @@
 """A query as asked: the parameters of every arrival form, checked, as one frozen value."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from headwater.query.errors import QueryError, shown
-from headwater.query.filters import Filter, parse_filters
+from headwater.query.filters import AnyOf, Filter, parse_filters
 from headwater.query.intervals import Interval, parse_interval
 from headwater.query.paths import Path, parse_path
 from headwater.query.timeframe import Timeframe, parse_timeframe
@@ -92,6 +92,20 @@ def parse_definition(analysis: str, params: Mapping[str, Any], now: int) -> Defi
         limit=limit,
         zero_fill=_boolean(given.get("zero_fill", True), "zero_fill"),
     )
+
+
+def paths_of(definition: Definition) -> set[Path]:
+    """Every property that a definition looks at, but for those that an extraction returns."""
+
+    def of_filters(filters: tuple[Filter, ...]) -> Iterator[Path]:
+        for one in filters:
+            if isinstance(one, AnyOf):
+                yield from of_filters(one.operands)
+            else:
+                yield one.path
+
+    target = () if definition.target is None else (definition.target,)
+    return {*definition.group_by, *target, *of_filters(definition.filters)}
 
 
 def _extraction(

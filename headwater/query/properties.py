@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from headwater.query.paths import Path
 
 ARRAY = "Array("
-Types = Mapping[str, frozenset[str]]  # path -> the engine's names of the types that occur; every path, or none at all
+Types = Mapping[str, frozenset[str]]  # path -> the engine's names of the types that occur; all paths of a query
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def property_of(path: Path, types: Types | None) -> Property:
         return Property(
             None, None, f"concat(replaceOne(toString({column}), ' ', 'T'), 'Z')", None, {}, None, "1", column
         )
-    known = None if types is None else types.get(path.name, frozenset())
+    known = None if types is None else types[path.name]
 
     def typed(name: str) -> str | None:
         return f"{path.sql}.:{name}" if known is None or name in known else None
@@ -89,14 +89,10 @@ def property_of(path: Path, types: Types | None) -> Property:
         whole_array=f"if(startsWith(dynamicType({path.sql}), 'Array'), toJSONString({path.sql}), NULL)"
         if has_arrays
         else None,
-        present=_present(path, types),
+        present=_present(path, known),
     )
 
 
-def _present(path: Path, types: Types | None) -> str:
-    objects = types is None or any(name.startswith(path.name + ".") for name in types)
-    plain = types is None or bool(types.get(path.name))
-    tests = [f"isNotNull({path.sql})"] if plain else []
-    if objects:
-        tests.append(f"notEmpty(JSONAllPaths({path.sub_object}))")
-    return f"({' or '.join(tests)})" if tests else "0"
+def _present(path: Path, known: frozenset[str] | None) -> str:
+    tests = [] if known is not None and not known else [f"isNotNull({path.sql})"]
+    return f"({' or '.join([*tests, f'notEmpty(JSONAllPaths({path.sub_object}))'])})"
