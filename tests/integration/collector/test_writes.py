@@ -61,7 +61,9 @@ def project(collector: Collector) -> Project:
 
 def stored(collector: Collector, collection: str) -> list[dict[str, Any]]:
     """The raw records of a collection."""
-    return [record for record in raw_records(collector.settings) if record["collection"] == collection]
+    return [
+        record for record in raw_records(collector.settings, collector.project.id) if record["collection"] == collection
+    ]
 
 
 def test_one_event_arrives_as_it_was_sent(collector: Collector, http: httpx.Client, project: Project) -> None:
@@ -290,7 +292,7 @@ def refusals(project: Project) -> Iterator[tuple[str, bytes, dict[str, str], int
 
 
 def test_bad_input_is_refused_by_name(collector: Collector, http: httpx.Client, project: Project) -> None:
-    before = len(raw_records(collector.settings))
+    before = len(raw_records(collector.settings, collector.project.id))
     for path, body, headers, status, name in refusals(project):
         answer = http.post(f"/events{path}", content=body, headers=headers)
         assert (answer.status_code, answer.json()["error_code"]) == (status, name), (path, body[:60], answer.text)
@@ -299,7 +301,7 @@ def test_bad_input_is_refused_by_name(collector: Collector, http: httpx.Client, 
         assert answer.headers["access-control-allow-origin"] == "*"
         for secret in (project.master_key, project.write_key, project.read_key, "Traceback"):
             assert secret not in answer.text
-    assert len(raw_records(collector.settings)) == before
+    assert len(raw_records(collector.settings, collector.project.id)) == before
 
 
 def test_unknown_projects_come_before_keys(collector: Collector) -> None:

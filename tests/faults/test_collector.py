@@ -1,0 +1,142 @@
+"""The collector while Kafka hangs, is killed, or is not there yet: 503, nothing lost that was accepted, no hand needed."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from headwater.identity import event_id
+from headwater.local.child import Child
+from headwater.local.kafka import KafkaNode, fetch_kafka
+from headwater.local.ports import Ports
+from headwater.settings import Settings, load_settings
+from tests.backends import kafka_answers
+from tests.collecting import Collector, raw_records, running_collector
+from tests.waiting import wait_until
+
+ACK_SECONDS = 2.0
+ANSWER_SECONDS = 6.0  # an answer comes within the wait for acknowledgements and what the client needs to notice
+LIMIT = 60.0
+
+
+class Broker:
+    """A Kafka of this test's own."""
+
+    def __init__(self, folder: Path, ports: Ports) -> None:
+        self._out = folder / "kafka.out"
+        self._node = KafkaNode(folder / "kafka", folder / "kafka.log", ports.claim(21292), ports.claim(21293))
+        self._jars = fetch_kafka()
+        self.bootstrap = self._node.bootstrap
+        self._node.prepare(self._jars)
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        self._child = Child(self._node.command(), self._node.environment(self._jars), self._out)
+        wait_until(lambda: kafka_answers(self.bootstrap), LIMIT)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to it."""
+        os.killpg(self._child.pid, number)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._child.kill()
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    with closing(Ports()) as ports:
+        broker = Broker(tmp_path, ports)
+        yield broker
+        broker.kill()
+
+
+@pytest.fixture
+def settings(broker: Broker, tmp_path: Path) -> Settings:
+    return load_settings(
+        data_dir=tmp_path,
+        secret=SecretStr("a secret of more than thirty-two characters"),
+        kafka=broker.bootstrap,
+        raw_partitions=2,
+        ack_timeout_seconds=ACK_SECONDS,
+    )
+
+
+def send(collector: Collector, token: str) -> int:
+    """The status of a write; a 503 is checked to be one that clients can act on, in time."""
+    started = time.monotonic()
+    answer = httpx.post(
+        f"{collector.url}/3.0/projects/{collector.project.id}/events/c",
+        json={"keen": {"uniqueness_token": token}},
+        headers={"Authorization": collector.project.write_key},
+        timeout=LIMIT,
+    )
+    if answer.status_code == 503:
+        assert int(answer.headers["retry-after"]) >= 1
+        assert answer.json()["error_code"] == "ServiceUnavailableError"
+        assert time.monotonic() - started < ACK_SECONDS + ANSWER_SECONDS
+    else:
+        assert answer.status_code == 201, answer.text
+    return answer.status_code
+
+
+def probe(collector: Collector, name: str) -> int:
+    return httpx.get(f"{collector.url}/{name}", timeout=LIMIT).status_code
+
+
+def test_kafka_hangs_and_is_killed(broker: Broker, settings: Settings, tmp_path: Path) -> None:
+    accepted: set[str] = set()
+
+    def accept(token: str) -> bool:
+        if send(collector, token) == 201:
+            accepted.add(token)
+        return token in accepted
+
+    with running_collector(settings, tmp_path) as collector:
+        assert accept("before")
+
+        broker.signal(signal.SIGSTOP)
+        assert not accept("hanging")
+        assert probe(collector, "readyz") == 503
+        assert probe(collector, "livez") == 200
+        broker.signal(signal.SIGCONT)
+        wait_until(lambda: accept("resumed"), LIMIT)
+        wait_until(lambda: probe(collector, "readyz") == 200, LIMIT)
+
+        broker.kill()
+        assert not accept("killed")
+        broker.start()
+        wait_until(lambda: accept("restarted"), LIMIT)
+
+        stored = {record["id"] for record in raw_records(settings, collector.project.id)}
+        assert stored >= {event_id(collector.project.id, token) for token in accepted}
+
+
+def test_a_collector_that_starts_before_kafka(broker: Broker, settings: Settings, tmp_path: Path) -> None:
+    with running_collector(settings, tmp_path) as collector:
+        collector.kill()
+        broker.kill()
+        collector.launch()
+        wait_until(lambda: answers(collector), LIMIT)
+        assert send(collector, "early") == 503
+        assert probe(collector, "readyz") == 503
+        broker.start()
+        wait_until(lambda: probe(collector, "readyz") == 200, LIMIT)
+        assert send(collector, "late") == 201
+
+
+def answers(collector: Collector) -> bool:
+    """Whether the process serves HTTP."""
+    assert collector.child
+    assert collector.child.exit_code() is None, collector.log.read_text()[-3000:]
+    try:
+        return probe(collector, "livez") == 200
+    except httpx.HTTPError:
+        return False
