@@ -50,22 +50,19 @@ def versions() -> dict[str, str]:
 
 def show(console: Console, benchmark: Benchmark) -> None:
     """Print a benchmark's table and how its goals were met."""
-    extra = sorted({name for runs in benchmark.runs.values() for run in runs for name in run if name != "value"})
     table = Table(title=f"{benchmark.name}: {benchmark.meaning}", title_justify="left")
     table.add_column("case")
-    for heading in (benchmark.unit, "spread", "runs", *extra):
+    for heading in (benchmark.unit, "spread", "runs"):
         table.add_column(heading, justify="right")
     for case, runs in benchmark.runs.items():
         values = benchmark.values(case)
-        figures = [benchmark.values(case, name) for name in extra]
-        table.add_row(
-            case,
-            _number(median(values)),
-            f"{spread(values):.0%}",
-            str(len(runs)),
-            *(_number(median(found)) if found else "" for found in figures),
-        )
+        table.add_row(case, _number(median(values)), f"{spread(values):.0%}", str(len(runs)))
     console.print(table)
+    others = {case: [name for name in runs[0] if name != "value"] for case, runs in benchmark.runs.items()}
+    for case, names in others.items():
+        if names:
+            figures = (f"{name} {_number(median(benchmark.values(case, name)))}" for name in names)
+            console.print(f"  {case}: {', '.join(figures)}")
     for goal in benchmark.goals:
         outcome = benchmark.outcome(goal)
         if outcome is None:
