@@ -2,6 +2,8 @@
 
 import gzip
 import ipaddress
+import json
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -16,6 +18,8 @@ from headwater.client.retry import QUERIES, WRITES, TryLaterError, answered, ret
 from headwater.query import Result
 from headwater.query.definition import parse_definition
 from headwater.query.errors import QueryError
+
+_LONG_INTEGER = re.compile(rb"[0-9]{19}")
 
 GZIP_FROM = 2_000  # bytes; smaller bodies are not worth it
 WRITE_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
@@ -92,7 +96,7 @@ class HttpTransport:
             raise QueryError("Unreachable", f"{self._project}{path}: {_told(error)}.", 503) from error
         if response.status_code != 200:
             raise refusal(response)
-        return orjson.loads(response.content)
+        return _exact(response.content)
 
     def close(self) -> None:
         """Close the connections."""
@@ -107,6 +111,11 @@ def refusal(response: httpx.Response) -> QueryError:
     except (ValueError, KeyError, TypeError):
         name, message = f"HTTP {response.status_code}", response.text[:200] or response.reason_phrase
     return QueryError(str(name), str(message), response.status_code)
+
+
+def _exact(text: bytes) -> Any:
+    """The JSON value of an answer. A sum may need more than the 64 bits in which orjson keeps integers exact."""
+    return json.loads(text) if _LONG_INTEGER.search(text) else orjson.loads(text)
 
 
 def is_loopback(url: str) -> bool:
