@@ -1,96 +1,148 @@
 """The property catalogue of a collection: which paths its events have, of which types, since when, until when, how often.
 
-Most events of a collection have one of few *shapes* (the same names and types at every level). The rules for names and
-nesting, and the list of paths, are worked out once for a shape; an event then costs finding its shape.
+A block's events are surveyed together, column by column: most have the same names with values of the same types, which a
+few calls over whole columns find out in half the time that a walk through each event takes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import Any
 
 from headwater.codec import codec
-from headwater.rules import RuleError, check_event
+from headwater.rules import RuleError, check_event, check_property_name
 
-SHAPES_KEPT = 20_000
+NAMES_KEPT = 20_000
 BITS = {str: 1, int: 2, float: 4, bool: 8, type(None): 16, list: 32}
 EMPTY_OBJECT = 64
 
-Signature = tuple[Any, ...]
+Properties = dict[str, Any]
+Paths = dict[str, list[int]]  # path -> [types, first seen, last seen, events]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Shape:
-    """What all events of one shape have in common: each path with the bit of its type."""
-
-    paths: tuple[tuple[str, int], ...]
+class _SuspiciousError(Exception):
+    """Some event of a block is against the rules."""
 
 
-class Shapes:
-    """Finds the shape of events, and remembers it or why there can be none."""
+class Surveyor:
+    """Lists the paths of a block's events, and finds the events whose names or nesting are against the rules."""
 
     def __init__(self, max_depth: int) -> None:
         self._max_depth = max_depth
-        self._known: dict[Signature, Shape | RuleError] = {}
+        self._good: set[tuple[str, ...]] = set()  # the names of objects, together, that have been checked
 
-    def of(self, properties: dict[str, Any]) -> Shape:
-        """The shape of an event. Raises RuleError where its names or its nesting are against the rules."""
+    def survey(self, events: Sequence[Properties], received: Sequence[int]) -> tuple[Paths, dict[int, RuleError]]:
+        """The paths of the events, each of which was received when `received` says; and the events that are against the
+        rules, by their position. What those bring is not among the paths.
+        """
+        paths: Paths = {}
         try:
-            signature = _signature(properties)
-        except RecursionError:
-            raise RuleError("InvalidPropertyValueError", "The event is nested far too deeply.") from None
-        shape = self._known.get(signature)
-        if shape is None:
-            shape = self._learn(signature, properties)
-        if isinstance(shape, RuleError):
-            raise RuleError(shape.name, shape.description)
-        return shape
+            if events:
+                self._columns(events, received, "", 1, paths)
+        except (_SuspiciousError, RecursionError):
+            refused = dict(self._refused(events))
+            good = [position for position in range(len(events)) if position not in refused]
+            paths, _ = self.survey([events[p] for p in good], [received[p] for p in good]) if refused else ({}, {})
+            return paths, refused
+        return paths, {}
 
-    def _learn(self, signature: Signature, properties: dict[str, Any]) -> Shape | RuleError:
-        shape: Shape | RuleError
+    def _refused(self, events: Sequence[Properties]) -> list[tuple[int, RuleError]]:
+        refused = []
+        for position, event in enumerate(events):
+            try:
+                check_event(event, self._max_depth)
+            except RuleError as error:
+                refused.append((position, error))
+            except RecursionError:
+                refused.append((position, RuleError("InvalidPropertyValueError", "The event is nested too deeply.")))
+        return refused
+
+    def _columns(
+        self, objects: Sequence[Properties], times: Sequence[int], parent: str, level: int, paths: Paths | None
+    ) -> None:
+        """Add the paths of objects that stand at one path and level; without `paths`, check them only."""
+        if level > self._max_depth:
+            raise _SuspiciousError
+        for names, members, received in _by_names(objects, times):
+            if names not in self._good:
+                self._check(names)
+            first, last = min(received, default=0), max(received, default=0)
+            for name in names:
+                column = [member[name] for member in members]
+                kinds = [*map(type, column)]
+                kind = kinds[0]
+                if kind is dict or kind is list or kinds.count(kind) != len(kinds):
+                    self._nested(column, kinds, received, parent + name, level, paths)
+                elif paths is not None:
+                    _add(paths, parent + name, BITS[kind], first, last, len(kinds))
+
+    def _nested(
+        self,
+        column: list[Any],
+        kinds: list[type],
+        times: Sequence[int],
+        path: str,
+        level: int,
+        paths: Paths | None,
+    ) -> None:
+        """Add a column that holds objects or lists, or values of several types."""
+        if kinds[0] is dict and kinds.count(dict) == len(kinds) and all(column):
+            self._columns(column, times, path + ".", level + 1, paths)
+            return
+        objects = [value for value in column if type(value) is dict and value]
+        if objects:
+            received = [time for time, value in zip(times, column, strict=False) if type(value) is dict and value]
+            self._columns(objects, received, path + ".", level + 1, paths)
+        if list in kinds:
+            self._inside([value for value in column if type(value) is list], level + 1)
+        if paths is not None and len(objects) < len(column):
+            leaves = [
+                (BITS.get(kind, EMPTY_OBJECT), time)
+                for kind, time, value in zip(kinds, times, column, strict=True)
+                if kind is not dict or not value
+            ]
+            for bit in {bit for bit, _ in leaves}:
+                received = [time for each, time in leaves if each == bit]
+                _add(paths, path, bit, min(received), max(received), len(received))
+
+    def _inside(self, lists: list[list[Any]], level: int) -> None:
+        """Check what is nested in lists; its paths are not listed."""
+        if level > self._max_depth:
+            raise _SuspiciousError
+        elements = [*chain.from_iterable(lists)]
+        kinds = {*map(type, elements)}
+        if dict in kinds:
+            self._columns([value for value in elements if type(value) is dict], (), "", level + 1, None)
+        if list in kinds:
+            self._inside([value for value in elements if type(value) is list], level + 1)
+
+    def _check(self, names: tuple[str, ...]) -> None:
         try:
-            check_event(properties, self._max_depth)
-        except RuleError as error:
-            shape = error
-        else:
-            shape = Shape(tuple(_paths(properties, "")))
-        if len(self._known) >= SHAPES_KEPT:
-            self._known.clear()
-        self._known[signature] = shape
-        return shape
-
-
-class Seen(NamedTuple):
-    """How often a shape came in a block, and when the first and the last of it were received."""
-
-    events: int
-    first: int
-    last: int
+            for name in names:
+                check_property_name(name)
+        except RuleError:
+            raise _SuspiciousError from None
+        if len(self._good) >= NAMES_KEPT:
+            self._good.clear()
+        self._good.add(names)
 
 
 @dataclass(slots=True)
 class Catalogue:
-    """The paths of one collection, from one partition. Each has [types, first seen, last seen, count]."""
+    """The paths of one collection, from one partition."""
 
     offset: int = -1
-    paths: dict[str, list[int]] = field(default_factory=dict)
+    paths: Paths = field(default_factory=dict)
     beyond: int = 0
 
-    def add(self, shapes: Mapping[Shape, Seen], offset: int, max_paths: int) -> None:
-        """Count a block of events by their shapes, the last of them read at `offset`."""
+    def add(self, found: Mapping[str, Sequence[int]], offset: int, max_paths: int) -> None:
+        """Count the paths that a block brought, its last event read at `offset`."""
         self.offset = offset
-        paths = self.paths
-        for shape, (count, first, last) in shapes.items():
-            for path, bit in shape.paths:
-                entry = paths.get(path)
-                if entry is not None:
-                    entry[0] |= bit
-                    entry[1] = min(entry[1], first)
-                    entry[2] = max(entry[2], last)
-                    entry[3] += count
-                elif len(paths) < max_paths:
-                    paths[path] = [bit, first, last, count]
-                else:
-                    self.beyond += count
+        for path, (types, first, last, events) in found.items():
+            if path in self.paths or len(self.paths) < max_paths:
+                _add(self.paths, path, types, first, last, events)
+            else:
+                self.beyond += events
 
     def encode(self) -> bytes:
         """The record of the state topic."""
@@ -116,45 +168,30 @@ class Catalogue:
         return cls(record["offset"], paths, record["beyond"])
 
 
-def _signature(properties: dict[str, Any]) -> Signature:
-    """Equal for events of one shape, and for no others: for each object from the outside in, its size, names and types."""
-    signature: list[Any] = []
-    objects = [properties]
-    for found in objects:  # grows on the way
-        values = found.values()
-        types = [*map(type, values)]
-        signature.append(len(types))
-        signature += found
-        signature += types
-        if dict in types:
-            objects += [value for value in values if type(value) is dict]
-        if list in types:
-            for value in values:
-                if type(value) is list:
-                    _look_into(value, signature, objects)
-    return (*signature,)
+def _by_names(
+    objects: Sequence[Properties], times: Sequence[int]
+) -> list[tuple[tuple[str, ...], Sequence[Properties], Sequence[int]]]:
+    """Objects that have the same names in the same order, together. `times` may be empty."""
+    names = [*map(tuple, objects)]
+    if names.count(names[0]) == len(names):
+        return [(names[0], objects, times)]
+    groups: dict[tuple[str, ...], tuple[list[Properties], list[int]]] = {}
+    for position, (key, member) in enumerate(zip(names, objects, strict=True)):
+        group = groups.get(key)
+        if group is None:
+            group = groups[key] = [], []
+        group[0].append(member)
+        if times:
+            group[1].append(times[position])
+    return [(key, members, received) for key, (members, received) in groups.items()]
 
 
-def _look_into(values: list[Any], signature: list[Any], objects: list[dict[str, Any]]) -> None:
-    """Add what is nested in a list; scalars in lists make no difference."""
-    kinds = {*map(type, values)}
-    if dict in kinds:
-        inside = [value for value in values if type(value) is dict]
-        signature.append(-len(inside))
-        objects += inside
-    if list in kinds:
-        for value in values:
-            if type(value) is list:
-                signature.append(list)
-                _look_into(value, signature, objects)
-
-
-def _paths(properties: dict[str, Any], parent: str) -> list[tuple[str, int]]:
-    paths = []
-    for name, value in properties.items():
-        kind = type(value)
-        if kind is dict and value:
-            paths += _paths(value, f"{parent}{name}.")
-        else:
-            paths.append((parent + name, BITS.get(kind, EMPTY_OBJECT)))
-    return paths
+def _add(paths: Paths, path: str, types: int, first: int, last: int, events: int) -> None:
+    entry = paths.get(path)
+    if entry is None:
+        paths[path] = [types, first, last, events]
+    else:
+        entry[0] |= types
+        entry[1] = min(entry[1], first)
+        entry[2] = max(entry[2], last)
+        entry[3] += events

@@ -9,7 +9,7 @@ from headwater.kafka import durable_producer_config
 from headwater.settings import Settings
 
 QUEUED_MAX = 200_000  # records that wait for Kafka
-QUEUED_KIB_MAX = 96 * 1024
+QUEUED_KIB_MAX = 48 * 1024
 FULL_SECONDS = 10.0  # how long to wait for room
 OVERHEAD = 512  # bytes that a record may need beside key and value
 

@@ -4,7 +4,7 @@ Pure but for what it calls: routes and enricher answer from memory, output queue
 collection's topic or as a dead letter; whatever goes wrong with one record concerns that record only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import orjson
 from aiokafka.structs import ConsumerRecord
@@ -15,7 +15,7 @@ from headwater.settings import Settings
 from headwater.topics import dead_letters_topic, raw_topic
 from processors import datums
 from processors.addons import AddonError
-from processors.catalogue import Seen, Shape, Shapes
+from processors.catalogue import Surveyor
 from processors.dead_letters import DeadLetters, RefusedError
 from processors.enrich import PLACEHOLDER, Enricher
 from processors.output import KafkaException, Output, OutputFullError
@@ -37,17 +37,23 @@ class UnresolvedError(Exception):
     """A collection has to be resolved (again) before the block can be processed."""
 
 
-class _Tally:
-    """What a block brings for one collection, in columns."""
+class _Batch:
+    """What a block has for one collection, in columns."""
 
-    __slots__ = ("offset", "received", "shapes", "sizes", "timestamps")
+    __slots__ = ("events", "records", "route", "values")
 
-    def __init__(self) -> None:
-        self.timestamps: list[int] = []
-        self.received: list[int] = []
-        self.sizes: list[int] = []
-        self.shapes: dict[Shape, list[int]] = {}  # how often, first and last received
-        self.offset = -1
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self.records: list[ConsumerRecord] = []
+        self.events: list[RawEvent] = []
+        self.values: list[bytes] = []  # the records to put out
+
+    def remove(self, positions: Mapping[int, object]) -> None:
+        """Take these events out."""
+        kept = [position for position in range(len(self.events)) if position not in positions]
+        self.records = [self.records[position] for position in kept]
+        self.events = [self.events[position] for position in kept]
+        self.values = [self.values[position] for position in kept]
 
 
 class Pipeline:
@@ -59,7 +65,7 @@ class Pipeline:
         self._output = output
         self._max_paths = settings.max_paths
         self._reader = RawReader(raw_topic(settings), settings.event_max_depth)
-        self._shapes = Shapes(settings.event_max_depth)
+        self._surveyor = Surveyor(settings.event_max_depth)
         self._dead_letters = DeadLetters()
         self._dead_letters_topic = dead_letters_topic(settings)
 
@@ -87,21 +93,50 @@ class Pipeline:
         Raises UnresolvedError, OutputFullError, and KafkaException where output is impossible: nothing of the block has
         then been counted, and it has to be processed again.
         """
-        tallies: dict[Key, tuple[Route, _Tally]] = {}
+        batches = self._prepare(records, events, now)
+        surveys = {}
+        produce = self._output.produce
+        for key, batch in batches.items():
+            surveys[key], refused = self._surveyor.survey(
+                [event.properties for event in batch.events], [event.received_at for event in batch.events]
+            )
+            for position, error in refused.items():
+                self._refuse(batch.records[position], error, "invalid_event", key)
+            if refused:
+                batch.remove(refused)
+            for event, value in zip(batch.events, batch.values, strict=True):
+                produce(batch.route.topic, event.id, value)
+        for key, batch in batches.items():
+            if batch.events:
+                offset = batch.records[-1].offset
+                aggregates, catalogue = state.change(*key)
+                aggregates.add(
+                    [event.timestamp for event in batch.events],
+                    [event.received_at for event in batch.events],
+                    [event.size for event in batch.events],
+                    offset,
+                    now,
+                )
+                catalogue.add(surveys[key], offset, self._max_paths)
+        records_processed.inc(len(records))
+        self._output.poll()
+
+    def _prepare(self, records: Sequence[ConsumerRecord], events: Sequence[Read], now: int) -> dict[Key, _Batch]:
+        """Enrich and encode the events, by collection; what cannot be is refused."""
+        batches: dict[Key, _Batch] = {}
         processed = datums.long(now)
-        enrich, shape_of, produce = self._enricher.enrich, self._shapes.of, self._output.produce
-        largest, event_record, dumps = self._output.largest, datums.event, orjson.dumps
+        enrich, event_record, dumps = self._enricher.enrich, datums.event, orjson.dumps
+        largest, too_large = self._output.largest, self._output.too_large
         for record, event in zip(records, events, strict=True):
             if isinstance(event, Exception):
                 self._refuse(record, event, "unreadable")
                 continue
-            project_id, collection, id_, timestamp, received_at, ip, user_agent, addons, size, text, properties = event
+            project_id, collection, id_, timestamp, received_at, ip, user_agent, addons, _, text, properties = event
             key = project_id, collection
             try:
-                known = tallies.get(key)
-                if known is None:
-                    known = tallies[key] = self._route(key), _Tally()
-                route, tally = known
+                batch = batches.get(key)
+                if batch is None:
+                    batch = batches[key] = _Batch(self._route(key))
                 placeholders = PLACEHOLDER_BYTES in text
                 if placeholders or addons is not None:
                     enrich(
@@ -115,35 +150,18 @@ class Pipeline:
                         placeholders=placeholders,
                     )
                     text = dumps(properties)
-                shape = shape_of(properties)
-                value = event_record(route.prefix, id_, timestamp, received_at, processed, text)
-                if len(value) > largest or (self._output.too_large and (route.topic, id_) in self._output.too_large):
+                value = event_record(batch.route.prefix, id_, timestamp, received_at, processed, text)
+                if len(value) > largest or (too_large and (batch.route.topic, id_) in too_large):
                     raise RefusedError("too_large", f"the event's record has {len(value)} bytes; {largest} is the most")
-                produce(route.topic, id_, value)
             except (UnresolvedError, OutputFullError, KafkaException):
                 raise
             except Exception as error:
                 self._refuse(record, error, "invalid_event" if addons is None else "addon_failed", key)
                 continue
-            tally.timestamps.append(timestamp)
-            tally.received.append(received_at)
-            tally.sizes.append(size)
-            tally.offset = record.offset
-            seen = tally.shapes.get(shape)
-            if seen is None:
-                tally.shapes[shape] = [1, received_at, received_at]
-            else:
-                seen[0] += 1
-                seen[2] = received_at
-        for key, (_, tally) in tallies.items():
-            if tally.sizes:
-                aggregates, catalogue = state.change(*key)
-                aggregates.add(tally.timestamps, tally.received, tally.sizes, tally.offset, now)
-                catalogue.add(
-                    {shape: Seen(*seen) for shape, seen in tally.shapes.items()}, tally.offset, self._max_paths
-                )
-        records_processed.inc(len(records))
-        self._output.poll()
+            batch.records.append(record)
+            batch.events.append(event)
+            batch.values.append(value)
+        return batches
 
     def _route(self, key: Key) -> Route:
         route = self._routes.known(key)

@@ -1,4 +1,4 @@
-"""The property catalogue and the shapes that make it cheap."""
+"""The property catalogue, and the survey of a block by columns."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.rules import RuleError
-from processors.catalogue import BITS, EMPTY_OBJECT, Catalogue, Seen, Shapes
+from headwater.rules import RuleError, check_event
+from processors.catalogue import BITS, EMPTY_OBJECT, Catalogue, Surveyor
 
 names = st.sampled_from(["a", "b", "c", "d"])
 scalars = st.none() | st.booleans() | st.integers(-9, 9) | st.floats(-1, 1) | st.sampled_from(["", "x"])
@@ -30,56 +30,39 @@ def paths_of(event: dict[str, Any], parent: str = "") -> dict[str, int]:
     return paths
 
 
-@given(st.lists(events, max_size=12))
-def test_the_paths_of_each_event_are_found_whatever_was_seen_before(block: list[dict[str, Any]]) -> None:
-    shapes = Shapes(100)
-    for event in block:
-        assert dict(shapes.of(event).paths) == paths_of(event)
+def counted(block: list[tuple[dict[str, Any], int]], into: dict[str, list[int]]) -> None:
+    """Add what a block brings, event by event."""
+    for event, received in block:
+        for path, bit in paths_of(event).items():
+            entry = into.setdefault(path, [0, received, received, 0])
+            entry[0] |= bit
+            entry[1], entry[2] = min(entry[1], received), max(entry[2], received)
+            entry[3] += 1
 
 
-@given(events)
-def test_events_that_differ_in_values_only_share_a_shape(event: dict[str, Any]) -> None:
-    def changed(value: Any) -> Any:
-        match value:
-            case dict():
-                return {name: changed(member) for name, member in value.items()}
-            case list():
-                return [changed(member) for member in value]
-            case str() | float():
-                return value * 2
-            case bool():
-                return not value
-            case int():
-                return value + 1
-        return value
-
-    shapes = Shapes(100)
-    assert shapes.of(changed(event)) is shapes.of(event)
+blocks = st.lists(st.lists(st.tuples(events, st.integers(0, 99)), max_size=8), max_size=4)
 
 
-@given(st.lists(st.lists(st.tuples(events, st.integers(0, 99)), min_size=1, max_size=4), max_size=4))
-def test_counting_equals_the_model(blocks: list[list[tuple[dict[str, Any], int]]]) -> None:
-    shapes, catalogue, expected = Shapes(100), Catalogue(), {}
+@given(blocks)
+def test_counting_by_columns_equals_counting_by_events(blocks: list[list[tuple[dict[str, Any], int]]]) -> None:
+    surveyor, catalogue = Surveyor(100), Catalogue()
+    expected: dict[str, list[int]] = {}
     for block in blocks:
-        tally: dict[Any, list[int]] = {}
-        for event, received in block:
-            seen = tally.setdefault(shapes.of(event), [0, received, received])
-            seen[0] += 1
-            seen[1], seen[2] = min(seen[1], received), max(seen[2], received)
-            for path, bit in paths_of(event).items():
-                entry = expected.setdefault(path, [0, received, received, 0])
-                entry[0] |= bit
-                entry[1], entry[2] = min(entry[1], received), max(entry[2], received)
-                entry[3] += 1
-        catalogue.add({shape: Seen(*seen) for shape, seen in tally.items()}, 7, 1_000)
+        found, refused = surveyor.survey([event for event, _ in block], [received for _, received in block])
+        assert refused == {}
+        by_events: dict[str, list[int]] = {}
+        counted(block, by_events)
+        assert found == by_events
+        catalogue.add(found, 7, 1_000)
+        counted(block, expected)
     assert catalogue.paths == expected
     assert Catalogue.decode(catalogue.encode()) == catalogue
 
 
 def test_beyond_the_cap_paths_are_counted_and_known_ones_go_on() -> None:
-    shapes, catalogue = Shapes(100), Catalogue()
+    catalogue = Catalogue()
     for name in ("a", "b", "c", "a"):
-        catalogue.add({shapes.of({name: 1}): Seen(2, 5, 6)}, 0, 2)
+        catalogue.add({name: [2, 5, 6, 2]}, 0, 2)
     assert catalogue.paths == {"a": [2, 5, 6, 4], "b": [2, 5, 6, 2]}
     assert catalogue.beyond == 2
 
@@ -97,20 +80,26 @@ def test_beyond_the_cap_paths_are_counted_and_known_ones_go_on() -> None:
         {"a": {"b": {"c": {"d": 1}}}},
     ],
 )
-def test_names_and_nesting_against_the_rules_are_refused_every_time(event: dict[str, Any]) -> None:
-    shapes = Shapes(3)
+def test_an_event_against_the_rules_is_refused_every_time_and_the_others_are_not(event: dict[str, Any]) -> None:
+    surveyor, good = Surveyor(3), {"a": {"b": 1}}
     for _ in range(2):
-        with pytest.raises(RuleError):
-            shapes.of(event)
-    assert shapes.of({"a": {"b": 1}}).paths == (("a.b", 2),)
+        found, refused = surveyor.survey([good, event, good, event], [1, 2, 3, 4])
+        assert refused.keys() == {1, 3}
+        assert found == {"a.b": [2, 1, 3, 2]}
+    assert surveyor.survey([good], [0]) == ({"a.b": [2, 0, 0, 1]}, {})
 
 
-def test_a_list_hides_no_name_behind_a_known_shape() -> None:
-    shapes = Shapes(100)
-    shapes.of({"a": [{"b": 1}], "c": [1]})
-    with pytest.raises(RuleError):
-        shapes.of({"a": [{"$b": 1}], "c": [1]})
-    with pytest.raises(RuleError):
-        shapes.of({"a": [{"b": 1}, {"$b": 1}], "c": [1]})
-    with pytest.raises(RuleError):
-        shapes.of({"a": [{"b": 1}], "c": [{"$b": 1}]})
+@given(st.lists(st.one_of(events, st.just({"$x": 1}), st.just({"a": [{"x.y": 1}]})), max_size=10), st.integers(2, 6))
+def test_refused_are_those_that_the_rules_refuse(block: list[dict[str, Any]], max_depth: int) -> None:
+    def allowed(event: dict[str, Any]) -> bool:
+        try:
+            check_event(event, max_depth)
+        except RuleError:
+            return False
+        return True
+
+    found, refused = Surveyor(max_depth).survey(block, [0] * len(block))
+    assert refused.keys() == {position for position, event in enumerate(block) if not allowed(event)}
+    by_events: dict[str, list[int]] = {}
+    counted([(event, 0) for event in block if allowed(event)], by_events)
+    assert found == by_events
