@@ -148,23 +148,25 @@ def take_reserved(event: dict[str, Any]) -> Reserved:
         return NOTHING_RESERVED
     if type(keen) is not dict:
         raise RuleError("NamespaceTypeError", f"Property 'keen' is reserved for an object; this is {_kind(keen)}.")
-    if not keen.keys() <= _RESERVED:
+    if not _RESERVED.issuperset(keen):
         unknown = min(keen.keys() - _RESERVED)
         raise RuleError(
             "InvalidKeenNamespaceProperty",
             f"Property {_shown('keen.' + unknown)} is not allowed: keen has only {', '.join(sorted(_RESERVED))}.",
         )
-    timestamp = keen.get("timestamp")
-    token = _client_id(keen, "uniqueness_token")
-    client_id = _client_id(keen, "id")
-    addons = _addons(keen)
-    location = keen.get("location")
+    get = keen.get
+    timestamp = get("timestamp")
+    client_id = None if get("id") is None else _client_id("id", keen["id"])
+    if get("uniqueness_token") is not None:
+        client_id = _client_id("uniqueness_token", keen["uniqueness_token"])
+    addons = None if get("addons") is None else _addons(keen["addons"])
+    location = get("location")
     if location is None:
         del event["keen"]
     else:
         _check_location(location)
         event["keen"] = {"location": location}
-    return Reserved(None if timestamp is None else parse_timestamp(timestamp), token or client_id, addons)
+    return Reserved(None if timestamp is None else parse_timestamp(timestamp), client_id, addons)
 
 
 def parse_timestamp(value: object) -> int:
@@ -233,10 +235,7 @@ def _check_list(values: list[Any], path: str, levels: int) -> None:
             raise _bad_value(path, value)
 
 
-def _client_id(keen: dict[str, Any], name: str) -> str | None:
-    value = keen.get(name)
-    if value is None:
-        return None
+def _client_id(name: str, value: object) -> str:
     if type(value) is not str or not value or len(value) > CLIENT_ID_MAX:
         raise RuleError(
             "InvalidPropertyValueError",
@@ -245,11 +244,8 @@ def _client_id(keen: dict[str, Any], name: str) -> str | None:
     return value
 
 
-def _addons(keen: dict[str, Any]) -> list[dict[str, Any]] | None:
+def _addons(addons: object) -> list[dict[str, Any]] | None:
     """The list of add-ons, None when there are none. What an add-on's input is, the add-on judges."""
-    addons = keen.get("addons")
-    if addons is None:
-        return None
     if type(addons) is not list:
         raise RuleError("InvalidPropertyValueError", f"Property 'keen.addons' must be a list; this is {_kind(addons)}.")
     for addon in addons:

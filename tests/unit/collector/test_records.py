@@ -112,3 +112,19 @@ def test_nesting_beyond_what_json_writers_do_is_refused_not_failed() -> None:
         value = [value]
     with pytest.raises(RuleError):
         make(settings=load_settings(event_max_depth=500)).record("c", {"a": value})
+
+
+def test_add_ons_that_were_good_before_are_taken_and_others_are_still_judged() -> None:
+    addon = {"name": "keen:ua_parser", "input": {"ua_string": "a"}, "output": "b"}
+    for _ in range(3):
+        record = decoded("c", {"a": 1, "keen": {"addons": [dict(addon)], "uniqueness_token": "t"}})
+        assert orjson.loads(record["addons"]) == [addon]
+        assert record["properties"] == '{"a":1}'
+        assert record["id"] == event_id(PROJECT, "t")
+    deep: Any = 1
+    for _ in range(110):
+        deep = {"x": deep}
+    for bad in ([addon, 1], addon, [addon | {"output": "keen.x"}], [addon | {"input": deep}], [addon | {"x": 2**64}]):
+        for _ in range(2):
+            with pytest.raises(RuleError):
+                make().record("c", {"keen": {"addons": bad}})
