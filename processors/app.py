@@ -44,6 +44,7 @@ def run(settings: Settings) -> None:
     gets its partitions. Raises SettingsError, ControlError, KafkaException when it cannot start.
     """
     configure_logs(settings, "processor")
+    signal.signal(signal.SIGTERM, _leave)  # until the worker runs, there is nothing to finish
     (settings.data_dir / settings.worker_name).mkdir(parents=True, exist_ok=True)
     control = ControlPlane(settings)
     control.start(CONTROL_SECONDS)
@@ -53,6 +54,10 @@ def run(settings: Settings) -> None:
         control.stop()
     if crashed:
         raise SystemExit(CRASHED)
+
+
+def _leave(_number: int, _frame: object) -> None:
+    raise SystemExit(0)
 
 
 async def _serve(settings: Settings, control: ControlPlane) -> bool:
