@@ -14,6 +14,10 @@ COLUMNS = (
     ("properties", "JSON"),
 )
 
+# Small parts keep their columns in one file. With a file or more for each path, an insert of 20,000 events of 40 paths
+# costs the engine half as much again; what merging makes larger has a file for each column, which queries prefer.
+COMPACT_BYTES = 134_217_728
+
 
 def database(project_id: str) -> str:
     """The database of a project."""
@@ -44,7 +48,8 @@ def create_table(collection: Collection) -> str:
     columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in COLUMNS)
     return (
         f"CREATE TABLE IF NOT EXISTS {table(collection)} ({columns}) ENGINE = ReplacingMergeTree(processed_at) "
-        "PARTITION BY toYYYYMM(timestamp) ORDER BY (timestamp, id)"
+        "PARTITION BY toYYYYMM(timestamp) ORDER BY (timestamp, id) "
+        f"SETTINGS min_bytes_for_wide_part = {COMPACT_BYTES}"
     )
 
 
