@@ -1,10 +1,12 @@
 """How services reach Kafka: client configuration from the settings, and topics created with their own."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec  # the package offers it without saying so to type checkers
 from confluent_kafka.cimpl import NewTopic
 
 from headwater import topics
@@ -12,6 +14,7 @@ from headwater.settings import Settings
 
 HOUR_MS = 3_600_000
 BROKER_DEFAULT = -1
+WRITABLE_POLL_SECONDS = 0.01
 
 
 def client_config(settings: Settings) -> dict[str, Any]:
@@ -64,9 +67,9 @@ def new_topic(settings: Settings, name: str, kind: topics.Topic) -> NewTopic:
 
 
 def create_topics(admin: AdminClient, new: Iterable[NewTopic], timeout: float = 30.0) -> set[str]:
-    """Create topics and return the names of those that did not exist before.
+    """Create topics and return the names of those that did not exist before. All of them take records then.
 
-    Blocks up to `timeout` seconds. Raises KafkaException when Kafka refuses one or cannot be reached.
+    Blocks up to `timeout` seconds, twice. Raises KafkaException when Kafka refuses one or cannot be reached.
     """
     wanted = list(new)
     created = set()
@@ -79,7 +82,39 @@ def create_topics(admin: AdminClient, new: Iterable[NewTopic], timeout: float = 
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
+    wait_until_writable(admin, [topic.topic for topic in wanted], timeout)
     return created
+
+
+def wait_until_writable(admin: AdminClient, names: Sequence[str], timeout: float = 30.0) -> None:
+    """Block until each partition of these topics has its log at its leader. Raises KafkaException after `timeout` seconds.
+
+    To be called before the first record for a topic that may be new. Kafka answers a creation, and shows the topic in its
+    metadata, before the leaders have made the logs. An idempotent producer with several requests in flight can lose a record
+    to that: the first is refused and waits for its retry, a later one finds the log, which has no state of this producer
+    and so takes any sequence number, and librdkafka takes its success for the first one's too.
+    """
+    deadline = time.monotonic() + timeout
+    wanted = set(names)
+    while wanted:
+        known = admin.list_topics(timeout=timeout).topics
+        partitions = [
+            TopicPartition(name, number) for name in wanted if name in known for number in known[name].partitions
+        ]
+        unready = {name for name in wanted if name not in known or not known[name].partitions}
+        failure: KafkaException | None = None
+        asked = dict.fromkeys(partitions, OffsetSpec.for_timestamp(0))
+        for partition, future in admin.list_offsets(asked, request_timeout=timeout).items() if asked else ():
+            try:
+                future.result(timeout)
+            except KafkaException as error:
+                unready.add(partition.topic)
+                failure = error
+        if unready and time.monotonic() > deadline:
+            raise failure or KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
+        if unready:
+            time.sleep(WRITABLE_POLL_SECONDS)
+        wanted = unready
 
 
 def create_base_topics(settings: Settings) -> set[str]:

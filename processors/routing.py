@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 
 from headwater import topics
 from headwater.control import ControlPlane
-from headwater.kafka import client_config, create_topics, new_topic
+from headwater.kafka import client_config, create_topics, new_topic, wait_until_writable
 from headwater.rules import RuleError, check_collection_name
 from headwater.settings import Settings
 from processors.datums import text
@@ -103,6 +103,8 @@ class Routes:
             [new_topic(self._settings, topic, topics.EVENTS) for topic in new.values()],
             KAFKA_SECONDS,
         )
+        found = [topic for key, topic in wanted.items() if topic in existing[key[0]] and key not in new]
+        wait_until_writable(self._admin, found, KAFKA_SECONDS)  # another worker may have made them a moment ago
         for key in new:
             log.info("collection has its topic", project_id=key[0], collection=key[1], topic=new[key])
         for (project_id, collection), topic in wanted.items():
