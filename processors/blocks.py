@@ -223,6 +223,8 @@ class BlockConsumer(Consumer):
 
 
 class BlockTransport(Transport):
+    """Faust's way to Kafka, with our consumer."""
+
     Consumer = BlockConsumer
 
 

@@ -3,7 +3,7 @@
 import time
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, Message, Producer
 
 from headwater.kafka import durable_producer_config
 from headwater.settings import Settings
@@ -88,6 +88,3 @@ class Output:
         self._failed = error
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             self.too_large.add((message.topic() or "", (message.key() or b"").decode()))
-
-
-__all__ = ["KafkaException", "Output", "OutputFullError"]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 from aiokafka.structs import ConsumerRecord
+from confluent_kafka import KafkaException
 
 from headwater.metrics import records_processed
 from headwater.rules import RuleError
@@ -18,7 +19,7 @@ from processors.addons import AddonError
 from processors.catalogue import Surveyor
 from processors.dead_letters import DeadLetters, RefusedError
 from processors.enrich import PLACEHOLDER, Enricher
-from processors.output import KafkaException, Output, OutputFullError
+from processors.output import Output, OutputFullError
 from processors.records import RawEvent, RawReader, UnreadableError
 from processors.routing import Key, Route, Routes
 from processors.state import PartitionState

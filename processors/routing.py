@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import structlog
-from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from headwater import topics
@@ -135,6 +134,3 @@ class Routes:
         if len(self._refused) >= REFUSED_KEPT:
             self._refused.clear()
         self._refused[key] = Refusal(error, time.monotonic() + REFUSED_SECONDS)
-
-
-__all__ = ["KafkaException", "Key", "RefusedError", "Route", "Routes"]
