@@ -67,7 +67,6 @@ class LiveFollower:
                 "fetch.wait.max.ms": 100,
                 "fetch.max.bytes": self._settings.topic_max_message_bytes * 2,
                 "queued.max.messages.kbytes": 4096,
-                "log_level": 2,
             }
         )
         try:

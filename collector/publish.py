@@ -37,7 +37,6 @@ class Publisher:
             "queue.buffering.max.kbytes": QUEUE_KIB,
             "queue.buffering.max.messages": QUEUE_RECORDS,
             "error_cb": _log_error,
-            "log_level": 2,
         }
         self._producer = Producer(self._config)
         self._waiting = 0  # requests that wait for reports

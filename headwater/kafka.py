@@ -22,6 +22,8 @@ def client_config(settings: Settings) -> dict[str, Any]:
     config: dict[str, Any] = {
         "bootstrap.servers": settings.kafka,
         "security.protocol": settings.kafka_security_protocol,
+        # What goes wrong is raised or reported to callbacks; librdkafka would also print it, once a second and unstructured.
+        "log_level": 2,
     }
     if settings.kafka_security_protocol.startswith("SASL"):
         config["sasl.mechanism"] = settings.kafka_sasl_mechanism

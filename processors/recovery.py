@@ -41,7 +41,6 @@ def recover(settings: Settings, table: StateTable, ends: Mapping[int, int], want
             "isolation.level": "read_committed",
             "fetch.wait.max.ms": 50,
             "queued.max.messages.kbytes": 16_384,
-            "log_level": 2,
         }
     )
     try:

@@ -156,7 +156,6 @@ class ControlPlane:
                 "isolation.level": "read_committed",
                 "enable.partition.eof": True,
                 "fetch.wait.max.ms": 100,
-                "log_level": 2,
             }
         )
         try:

@@ -112,7 +112,6 @@ class ControlWriter:
                 | {
                     "transactional.id": f"{control_topic(self._settings)}.writer",
                     "transaction.timeout.ms": 10_000,
-                    "log_level": 2,
                 }
             )
             try:

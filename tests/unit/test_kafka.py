@@ -12,6 +12,7 @@ def test_plain_text_needs_only_the_address() -> None:
     assert kafka.client_config(load_settings(kafka="k:1,k:2")) == {
         "bootstrap.servers": "k:1,k:2",
         "security.protocol": "PLAINTEXT",
+        "log_level": 2,
     }
 
 
@@ -28,6 +29,7 @@ def test_tls_and_sasl_reach_the_client() -> None:
     assert kafka.client_config(settings) == {
         "bootstrap.servers": settings.kafka,
         "security.protocol": "SASL_SSL",
+        "log_level": 2,
         "sasl.mechanism": "SCRAM-SHA-256",
         "sasl.username": "u",
         "sasl.password": "p",
