@@ -117,6 +117,9 @@ class BlockThread(AIOKafkaConsumerThread):
             return False
         return True
 
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Nothing: Faust looks for stalls in fetches and commits that are not its own here, and would cry wolf."""
+
     def seek_soon(self, tp: TP, offset: int, seek: int) -> None:
         """From any thread: read on from `offset`. Without effect where the partition has gone."""
         self.thread_loop.call_soon_threadsafe(self._seek_now, tp, offset, seek)
