@@ -10,12 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from api.access import Access
 from api.live import LiveFollower
 from api.parameters import query_parameters, raw_key
 from api.queries import Queries
 from api.responses import json_response, no_route, parts_response, refused
-from headwater.control import ControlError, ControlPlane, SecretMismatchError
+from headwater.control import Access, AccessError, ControlError, ControlPlane, SecretMismatchError
 from headwater.query import QueryError
 from headwater.query.definition import ANALYSES
 from headwater.settings import Settings
@@ -53,7 +52,7 @@ def create_app(settings: Settings) -> Starlette:
         queries.close()
         plane.stop()
 
-    routes = _Routes(settings, Access(plane), live, queries)
+    routes = _Routes(settings, Access(plane, "reading", "read", "master"), live, queries)
     project = "/3.0/projects/{project_id}"
     app = Starlette(
         routes=[
@@ -99,5 +98,8 @@ class _Routes:
 
     async def _project(self, request: Request) -> str:
         project_id: str = request.path_params["project_id"]
-        await self._access.check_reader(project_id, raw_key(request))
+        try:
+            await self._access.check(project_id, raw_key(request))
+        except AccessError as error:
+            raise QueryError(error.name, error.message, error.status) from None
         return project_id

@@ -9,6 +9,7 @@ import orjson
 
 from collector.errors import TooLargeError
 from headwater.codec import codec
+from headwater.container import avro_long
 from headwater.identity import event_id, new_event_id, record_key
 from headwater.rules import RuleError, check_event, take_reserved
 from headwater.settings import Settings
@@ -34,7 +35,7 @@ class RequestRecords:
         self._project_id = project_id
         self._sender = _optional(ip) + _optional(user_agent)
         self._received_at = time.time_ns() // 1_000_000
-        self._received = GIVEN + _long(self._received_at)
+        self._received = GIVEN + avro_long(self._received_at)
         self._project = codec("raw_event").header + _string(project_id.encode())
         self._collections: dict[str, bytes] = {}
 
@@ -63,7 +64,7 @@ class RequestRecords:
         if head is None:
             head = self._collections[collection] = self._project + _string(collection.encode()) + b"\x02\x48"
         received = self._received
-        timestamp = received if reserved.timestamp is None else GIVEN + _long(reserved.timestamp)
+        timestamp = received if reserved.timestamp is None else GIVEN + avro_long(reserved.timestamp)
         value = b"".join((head, identity.encode(), timestamp, received, sender, _size(properties), properties))
         return record_key(self._project_id, event, identity), value
 
@@ -109,18 +110,7 @@ def _string(text: bytes) -> bytes:
 
 def _size(text: bytes) -> bytes:
     size = len(text)
-    return _SIZES[size] if size < len(_SIZES) else _long(size)
+    return _SIZES[size] if size < len(_SIZES) else avro_long(size)
 
 
-def _long(number: int) -> bytes:
-    """Avro's long: zigzag, then seven bits a byte, the lowest first."""
-    number = (number << 1) ^ (number >> 63)
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-_SIZES = tuple(_long(size) for size in range(4_096))  # of most events; 4,096 short byte strings
+_SIZES = tuple(avro_long(size) for size in range(4_096))  # of most events; 4,096 short byte strings

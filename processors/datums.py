@@ -7,6 +7,7 @@ union the number of its branch and the value.
 from typing import Any
 
 from headwater.codec import HEADER_LENGTH
+from headwater.container import avro_long
 
 # What `raw_event` reads: the fields of schemas/raw_event.1.avsc. A newer version is the codec's to read.
 RAW_EVENT_FIELDS = {
@@ -97,12 +98,7 @@ def long(value: int) -> bytes:
                 rest >> 35,
             )
         )
-    out = bytearray()
-    while rest > 0x7F:
-        out.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    out.append(rest)
-    return bytes(out)
+    return avro_long(value)
 
 
 def text(value: str) -> bytes:
