@@ -28,8 +28,8 @@ from tests.processing import (
 from tests.waiting import wait_until
 
 COLLECTIONS = ("visits", "sign ups", "a/b")
-EVENTS = 120_000
-CHURN_SECONDS = 60.0
+EVENTS = 80_000
+CHURN_SECONDS = 40.0
 STEP_SECONDS = 3.0
 WORKERS_MAX = 4
 

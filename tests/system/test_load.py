@@ -13,6 +13,8 @@ import pytest
 from tests.stack import RunningStack, environment
 from tests.waiting import wait_until
 
+EVENTS = 300_000  # enough that a load of them can be interrupted on a quick machine
+
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -27,24 +29,24 @@ def lines(number: int) -> bytes:
 
 def test_an_interrupted_load_goes_on_and_doubles_nothing(stack: RunningStack, tmp_path: Path) -> None:
     file = tmp_path / "events.ndjson"
-    file.write_bytes(lines(150_000))
+    file.write_bytes(lines(EVENTS))
     command = stack.command("load", str(file), "--collection", "resumed", "--timestamp-field", "at")
     first = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     loads = stack.data_dir / "loads"
     before = set(loads.glob("*")) if loads.is_dir() else set()
     # Between its first checkpoint and its end.
-    checkpoint = wait_until(lambda: next(iter(set(loads.glob("*.json")) - before), None), 60)
+    checkpoint = wait_until(lambda: next(iter(set(loads.glob("*.json")) - before), None), 60, every=0.01)
     first.send_signal(signal.SIGINT)
     output = first.communicate(timeout=60)[0].decode()
     assert first.returncode == 130, output
-    assert 0 < json.loads(checkpoint.read_bytes())["lines"] < 150_000
+    assert 0 < json.loads(checkpoint.read_bytes())["lines"] < EVENTS
 
     again = stack.run("load", str(file), "--collection", "resumed", "--timestamp-field", "at")
     assert "Going on after line" in again.stderr
-    assert "150,000 events accepted, 0 lines rejected" in again.stderr
-    wait_until(lambda: count(stack, "resumed") == 150_000, 90, every=0.5)
+    assert f"{EVENTS:,} events accepted, 0 lines rejected" in again.stderr
+    wait_until(lambda: count(stack, "resumed") == EVENTS, 90, every=0.5)
     total = stack.run("query", "sum", "resumed", "--target-property", "n", "--format", "json").stdout
-    assert json.loads(total) == sum(range(150_000))
+    assert json.loads(total) == sum(range(EVENTS))
 
     # A copy under another name, zipped or not, was loaded before in its plain form only: the ids are those of the content.
     copy = tmp_path / "copy"
