@@ -1,5 +1,6 @@
 """`headwater demo`: a year of real flights through the whole pipeline, and six questions about them."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from headwater.cli.local import DataDir, explained, local_settings
+from headwater.cli.local import DataDir, data_dir_option, explained, local_settings
 from headwater.cli.stack import up
 from headwater.cli.tables import as_table, pivoted
 from headwater.client.connection import connect
@@ -103,15 +104,16 @@ def _check(console: Console, file: Path, results: list[Result]) -> None:
 
 
 def _print_farewell(console: Console, settings: Settings, state: State) -> None:
-    where = "" if settings.data_dir == Path(".headwater") else f" --data-dir {settings.data_dir}"
-    argument = f'data_dir="{settings.data_dir}"' if where else ""
+    where = data_dir_option(settings.data_dir)
+    argument = f"data_dir={str(settings.data_dir)!r}" if where else ""
+    program = shlex.quote(f"import headwater; print(headwater.connect({argument}).live())")
     console.print(
         f"""
 The stack goes on running at {state.url}.
 
     .venv/bin/headwater query count flights --group-by origin --order-by result:DESC{where}
     .venv/bin/headwater status{where}
-    .venv/bin/python -c 'import headwater; print(headwater.connect({argument}).live())'
+    .venv/bin/python -c {program}
 
 Stop it with
     .venv/bin/headwater down{where}""",

@@ -1,5 +1,6 @@
 """What the commands that deal with the local stack share: `--data-dir`, and errors as one line."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,11 @@ def local_settings(data_dir: Path | None, **overrides: object) -> Settings:
     """Settings from the environment with what was given on top. Raises SettingsError."""
     given = {"data_dir": data_dir, **overrides}
     return load_settings(**{name: value for name, value in given.items() if value is not None})
+
+
+def data_dir_option(folder: Path) -> str:
+    """What a command needs to be about this data directory, as a shell reads it; nothing for the usual one."""
+    return "" if folder == Path(".headwater") else f" --data-dir {shlex.quote(str(folder))}"
 
 
 @contextmanager

@@ -4,7 +4,6 @@ import json
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
@@ -12,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from headwater.cli.local import DataDir, explained, local_settings
+from headwater.cli.local import DataDir, data_dir_option, explained, local_settings
 from headwater.local.state import AlreadyRunningError, State, is_running, last_state, read_state
 from headwater.logs import configure_logs
 from headwater.settings import Settings
@@ -130,7 +129,7 @@ def minute_counts(live: dict[str, Any], now: datetime) -> list[tuple[str, int, i
 
 
 def _welcome(state: State, settings: Settings) -> None:
-    where = "" if settings.data_dir == Path(".headwater") else f" --data-dir {settings.data_dir}"
+    where = data_dir_option(settings.data_dir)
     typer.echo(
         f"Headwater is ready at {state.url}, project demo ({state.project_id}).\n"
         f"Keys and addresses: headwater status --json{where}\n"

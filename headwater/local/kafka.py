@@ -8,6 +8,7 @@ import base64
 import os
 import re
 import subprocess
+import unicodedata
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,8 +50,21 @@ class KafkaNode:
         """Where clients connect."""
         return f"127.0.0.1:{self.port}"
 
+    def check_path(self) -> None:
+        """Raises KafkaStartError where the folder's path is one that Kafka would take for others. Looks at its text only."""
+        path = str(self._records.resolve())
+        if "," in path:
+            raise KafkaStartError(
+                f"{path!r} holds a comma, at which Kafka splits a list of folders; use another folder"
+            )
+        if any(unicodedata.category(character) in _NOT_IN_PATHS for character in path):
+            raise KafkaStartError(
+                f"{path!r} holds a control character, or bytes that are not UTF-8, which Java cannot take; use another folder"
+            )
+
     def prepare(self, jars: list[Path]) -> None:
         """Write the configuration and, the first time, format the storage. Blocks 2 s then; raises KafkaStartError."""
+        self.check_path()
         for folder in (self.folder, self._records, self._temporary, self.log_file.parent):
             folder.mkdir(parents=True, exist_ok=True)
         for left_over in self._temporary.iterdir():  # native libraries that a killed Java could not remove
@@ -82,7 +96,8 @@ class KafkaNode:
     def environment(self, jars: list[Path]) -> dict[str, str]:
         """The environment for `command`: ours, with the verified jars, and no others, as Java's class path."""
         ours = {name: value for name, value in os.environ.items() if name not in _JAVA_VARIABLES}
-        return ours | {"CLASSPATH": os.pathsep.join(map(str, jars))}
+        # The locale is what Java takes the encoding of paths from; under C or POSIX it takes none but ASCII ones.
+        return ours | {"CLASSPATH": os.pathsep.join(map(str, jars)), "LC_ALL": "C.UTF-8"}
 
     @property
     def _records(self) -> Path:
@@ -137,6 +152,8 @@ class KafkaNode:
             "log.cleaner.backoff.ms": 1000,
         }
 
+
+_NOT_IN_PATHS = frozenset({"Cc", "Cs"})  # Unicode's categories; Python shows bytes that are not UTF-8 as surrogates
 
 # What would change the Java that runs here behind our back.
 _JAVA_VARIABLES = frozenset({"JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "CLASSPATH"})

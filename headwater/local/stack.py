@@ -16,8 +16,9 @@ import structlog
 from headwater.control.model import Project
 from headwater.local.child import is_running as process_is_running
 from headwater.local.child import kill_group, wait_gone
+from headwater.local.clickhouse.folder import FolderError, check_path
 from headwater.local.deployment import Deployment, ensure_project, load_deployment, save_deployment
-from headwater.local.kafka import fetch_kafka
+from headwater.local.kafka import KafkaNode, KafkaStartError, fetch_kafka
 from headwater.local.ports import Ports, reachable
 from headwater.local.services import Service, clickhouse_service, headwater_services, kafka_service
 from headwater.local.state import AlreadyRunningError, State, hold, is_running, last_state, read_state, remove_state
@@ -46,11 +47,23 @@ class StackOptions:
         return self.settings.data_dir.absolute()
 
 
+def check_data_dir(options: StackOptions) -> None:
+    """Raises StackError, before anything is written, where Kafka or the engine could not work in the data directory."""
+    try:
+        if options.kafka is None:
+            KafkaNode(options.data_dir / "kafka", options.data_dir / "logs" / "kafka.log", 0, 0).check_path()
+        if options.clickhouse is None:
+            check_path(options.data_dir / "clickhouse")
+    except (KafkaStartError, FolderError) as error:
+        raise StackError(f"The data directory cannot be used: {error} (--data-dir or HEADWATER_DATA_DIR).") from None
+
+
 def run_stack(options: StackOptions, on_ready: Callable[[State], None]) -> None:
     """Run a stack in this process until it gets a signal. Call it in the main thread.
 
     Raises AlreadyRunningError, StackError, MavenError, DeploymentError, PortError, SettingsError.
     """
+    check_data_dir(options)
     data_dir = options.data_dir
     jars = fetch_kafka() if options.kafka is None else None
     with hold(data_dir), closing(Ports()) as ports:
@@ -85,6 +98,7 @@ def start_in_background(options: StackOptions) -> State:
     Nothing of ours stays open in it: its output goes to logs/supervisor.log. Raises StackError when it ends instead, and
     AlreadyRunningError when another one was quicker. KeyboardInterrupt stops it again.
     """
+    check_data_dir(options)
     data_dir = options.data_dir
     arguments = ["--data-dir", str(data_dir), "--processors", str(options.processors)]
     arguments += ["--port", str(options.settings.port)]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def collected(status: dict[str, Any], event: dict[str, Any] | None = None) -> An
 
 
 def test_a_stack_from_its_first_start_to_its_end(new_stack: Callable[[str], Stack]) -> None:
-    stack = new_stack("stack")
+    stack = new_stack('Zoë\'s "stack" \\n 100%d')  # a name that every program between here and there could trip over
     assert "No stack runs" in stack.run("status", "--json", code=1).stderr
     stack.run("up", "--detach")
     first = stack.status()
@@ -116,7 +117,7 @@ def test_a_stack_from_its_first_start_to_its_end(new_stack: Callable[[str], Stac
     for names in (set(SERVICES) - {"kafka"}, {"kafka"}):
         for name in names:
             os.kill(first["services"][name]["pid"], signal.SIGKILL)
-        wait_until(lambda names=names: stack.came_back(names), 120, every=0.2)
+        wait_until(partial(stack.came_back, names), 120, every=0.2)
     now = stack.status()["services"]
     for name in SERVICES:
         assert now[name]["pid"] != first["services"][name]["pid"]
@@ -183,6 +184,17 @@ def test_a_stack_that_cannot_start_says_why_and_leaves_nothing(new_stack: Callab
     assert "clickhouse ended 5 times before it was ready" in stack.run("up", "--detach", code=1).stderr
     assert stack.processes() == []
     assert "The last one did not start: clickhouse ended" in stack.run("status", code=1).stderr
+
+
+@pytest.mark.parametrize("name", ["a,b", "what?"])
+def test_a_folder_that_cannot_be_used_is_refused_before_anything_is_written(
+    new_stack: Callable[[str], Stack], name: str
+) -> None:
+    stack = new_stack(name)
+    refused = stack.run("up", "--detach", code=1).stderr.splitlines()
+    assert len(refused) == 1
+    assert refused[0].startswith("The data directory cannot be used: ")
+    assert not stack.data_dir.exists()
 
 
 def test_a_secret_that_is_too_short_is_refused(

@@ -16,13 +16,18 @@ class FolderError(Exception):
     """The folder cannot be used; the message says why and what to do."""
 
 
+def check_path(folder: Path) -> None:
+    """Raises FolderError for a path that the engine cannot work with. Looks at its text only."""
+    if found := sorted(_PATTERN.intersection(str(folder))):
+        raise FolderError(f"{folder} holds {found[0]!r}, which the engine takes for a pattern; use another folder")
+
+
 def lock(folder: Path) -> IO[str]:
     """Take the folder for this process until the file returned is closed; the kernel lets go of it when the process dies.
 
     Raises FolderError while another process has it, and for a path that the engine cannot work with.
     """
-    if found := sorted(_PATTERN.intersection(str(folder))):
-        raise FolderError(f"{folder} holds {found[0]!r}, which the engine takes for a pattern; use another folder")
+    check_path(folder)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = (folder / "lock").open("a+")
     try:

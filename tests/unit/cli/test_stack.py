@@ -1,8 +1,11 @@
 """What `headwater status` shows."""
 
+import shlex
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from headwater.cli.local import data_dir_option
 from headwater.cli.stack import minute_counts, public
 from headwater.local.state import ServiceState, State
 
@@ -53,3 +56,9 @@ def test_the_json_of_a_stack_that_is_starting() -> None:
         "database": None,
         "services": {"kafka": {"pid": 4, "ready": False, "restarts": 2, "port": 19092}},
     }
+
+
+def test_commands_that_are_printed_can_be_pasted() -> None:
+    folder = "/tmp/Ana's data, \\ $HOME"
+    assert shlex.split("headwater down" + data_dir_option(Path(folder))) == ["headwater", "down", "--data-dir", folder]
+    assert data_dir_option(Path(".headwater")) == ""
