@@ -160,7 +160,7 @@ def read_topic(settings: Settings, topic: str) -> list[tuple[bytes, bytes, int]]
         consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
         records, at_end = [], 0
         while at_end < len(partitions):
-            for message in consumer.consume(10_000, 5):
+            for message in consumer.consume(10_000, 0.1):  # waits for so many or so long, not for the first
                 if message.error():
                     at_end += 1
                 else:
