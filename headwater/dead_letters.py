@@ -7,7 +7,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from headwater.codec import codec
-from headwater.kafka import client_config
+from headwater.kafka import partition_reader_config
 from headwater.settings import Settings
 from headwater.topics import dead_letters_topic
 
@@ -27,14 +27,8 @@ def read_dead_letters(settings: Settings, timeout: float = 10.0) -> Iterator[dic
     """
     topic = dead_letters_topic(settings)
     consumer = Consumer(
-        client_config(settings)
-        | {
-            "group.id": f"{topic}.reader",  # librdkafka wants one; nothing is ever committed
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-            "enable.partition.eof": True,
-            "log_level": 0,  # what goes wrong is raised, and not printed as well
-        }
+        partition_reader_config(settings, topic)
+        | {"log_level": 0}  # what goes wrong is raised, and not printed as well
     )
     try:
         partitions = _partitions(consumer, topic, timeout)

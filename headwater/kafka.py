@@ -39,6 +39,17 @@ def client_config(settings: Settings) -> dict[str, Any]:
     return config | {name: str(path) for name, path in files.items() if path is not None}
 
 
+def partition_reader_config(settings: Settings, topic: str) -> dict[str, Any]:
+    """A consumer that is assigned its partitions by hand, reads what is committed and hears of each partition's end."""
+    return client_config(settings) | {
+        "group.id": f"{topic}.reader",  # librdkafka wants one; it is never joined, and nothing is committed
+        "enable.auto.commit": False,
+        "auto.offset.reset": "earliest",
+        "isolation.level": "read_committed",
+        "enable.partition.eof": True,
+    }
+
+
 def durable_producer_config(settings: Settings) -> dict[str, Any]:
     """A producer that acknowledges only what all in-sync replicas have, in order, without duplicates of its own."""
     return client_config(settings) | {
@@ -71,7 +82,7 @@ def new_topic(settings: Settings, name: str, kind: topics.Topic) -> NewTopic:
 def create_topics(admin: AdminClient, new: Iterable[NewTopic], timeout: float = 30.0) -> set[str]:
     """Create topics and return the names of those that did not exist before. All of them take records then.
 
-    Blocks up to `timeout` seconds, twice. Raises KafkaException when Kafka refuses one or cannot be reached.
+    Blocks up to `timeout` seconds, twice. Raises KafkaException, and nothing else, when Kafka refuses one or gives no answer.
     """
     wanted = list(new)
     created = set()
@@ -79,7 +90,7 @@ def create_topics(admin: AdminClient, new: Iterable[NewTopic], timeout: float = 
         admin.create_topics(wanted, operation_timeout=timeout, request_timeout=timeout).items() if wanted else ()
     ):
         try:
-            future.result(timeout)
+            future.result()  # the client itself fails it when `timeout` is over
             created.add(name)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
@@ -108,7 +119,7 @@ def wait_until_writable(admin: AdminClient, names: Sequence[str], timeout: float
         asked = dict.fromkeys(partitions, OffsetSpec.for_timestamp(0))
         for partition, future in admin.list_offsets(asked, request_timeout=timeout).items() if asked else ():
             try:
-                future.result(timeout)
+                future.result()
             except KafkaException as error:
                 unready.add(partition.topic)
                 failure = error
@@ -120,7 +131,10 @@ def wait_until_writable(admin: AdminClient, names: Sequence[str], timeout: float
 
 
 def create_base_topics(settings: Settings) -> set[str]:
-    """Create the raw, dead-letter, control and state topics where they do not exist. Blocks; raises KafkaException."""
+    """Create the raw, dead-letter, control and state topics where they do not exist.
+
+    Blocks up to a minute, half of that where Kafka cannot be reached; raises KafkaException.
+    """
     return create_topics(
         AdminClient(client_config(settings)),
         [

@@ -1,0 +1,158 @@
+"""A compacted topic followed into memory: a thread that reads it from its beginning, and on."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec  # the package offers it without saying so to type checkers
+from confluent_kafka.cimpl import OFFSET_BEGINNING
+
+from headwater.kafka import client_config, create_base_topics, partition_reader_config
+from headwater.settings import Settings
+
+BATCH_RECORDS = 500
+POLL_SECONDS = 0.1
+RETRY_SECONDS = 1.0
+METADATA_SECONDS = 2.0
+QUEUE_KIB = 4096
+
+log = structlog.get_logger("headwater.follower")
+
+
+class Follower:
+    """Hands every committed record of a topic to `take`, those of a partition in their order, from the oldest on.
+
+    `take` runs in the follower's thread; a record at which it raises is logged and passed over. Where Kafka is away, the
+    follower waits for it. Its own methods may be called from any thread.
+    """
+
+    def __init__(self, settings: Settings, topic: str, take: Callable[[Message], None]) -> None:
+        self._settings = settings
+        self._topic = topic
+        self._take = take
+        self._admin = AdminClient(client_config(settings) | {"log_level": 0})
+        self._stopping = threading.Event()
+        self._moved = threading.Condition()
+        self._next: dict[int, int] = {}  # by partition: what comes before this offset has been taken
+        self._unread: set[int] = set()  # partitions whose end has not been reached yet
+        self._caught_up = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name=f"follower-{topic}", daemon=True)
+
+    def start(self) -> None:
+        """Start following; creates the base topics where they are missing. Does not block."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop following. Blocks until the thread has ended."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the end of every partition has been reached once."""
+        return self._caught_up.is_set()
+
+    def wait(self, timeout: float) -> bool:
+        """Block until the end of every partition has been reached once; False when `timeout` seconds did not do."""
+        return self._caught_up.wait(timeout)
+
+    def catch_up(self, timeout: float) -> bool:
+        """Block until all is taken that was written before this call; False when `timeout` seconds did not do."""
+        deadline = time.monotonic() + timeout
+        if not self.wait(timeout):
+            return False
+        try:
+            ends = self._ends(deadline)
+        except KafkaException as error:
+            log.warning("topic cannot be caught up", topic=self._topic, error=error.args[0].str())
+            return False
+        with self._moved:
+            return self._moved.wait_for(
+                lambda: all(self._next[partition] >= end for partition, end in ends.items()),
+                max(0.0, deadline - time.monotonic()),
+            )
+
+    def _ends(self, deadline: float) -> dict[int, int]:
+        """The offset that follows each partition's last record, from the broker.
+
+        Of an open transaction too: a commit is answered before its marker is in the topic, and what was answered must
+        be read. A reader of committed records gets there as soon as the marker does.
+        """
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the client's own gap
+        asked = {TopicPartition(self._topic, partition): latest for partition in self._next}
+        found = self._admin.list_offsets(
+            asked,
+            isolation_level=IsolationLevel.READ_UNCOMMITTED,
+            request_timeout=max(0.01, deadline - time.monotonic()),
+        )
+        return {place.partition: future.result().offset for place, future in found.items()}
+
+    def _follow(self) -> None:
+        """The thread: reads until `stop`, whatever happens to Kafka."""
+        consumer = Consumer(
+            partition_reader_config(self._settings, self._topic)
+            | {
+                "fetch.wait.max.ms": 100,
+                "fetch.max.bytes": self._settings.topic_max_message_bytes * 2,
+                "queued.max.messages.kbytes": QUEUE_KIB,
+            }
+        )
+        try:
+            partitions = self._partitions()
+            self._next = dict.fromkeys(partitions, 0)
+            self._unread = set(partitions)
+            consumer.assign([TopicPartition(self._topic, number, OFFSET_BEGINNING) for number in partitions])
+            while not self._stopping.is_set():
+                # `consume` alone would wait for a full batch until its time is over, and a reader with it.
+                first = consumer.poll(POLL_SECONDS)
+                if first is not None:
+                    for message in (first, *consumer.consume(BATCH_RECORDS, 0)):
+                        self._handle(message)
+                    with self._moved:
+                        self._moved.notify_all()
+        finally:
+            consumer.close()
+
+    def _partitions(self) -> list[int]:
+        """The topic's partitions, as soon as Kafka knows them; none when it is time to stop."""
+        found: list[int] = []
+        while not found and not self._stopping.is_set():
+            try:
+                self._admin.list_topics(timeout=METADATA_SECONDS)  # quick where Kafka cannot be reached
+                create_base_topics(self._settings)
+                found = list(self._admin.list_topics(self._topic, METADATA_SECONDS).topics[self._topic].partitions)
+            except KafkaException as error:
+                kafka, reason = self._settings.kafka, error.args[0].str()
+                log.warning("Kafka cannot be reached; trying again", kafka=kafka, topic=self._topic, error=reason)
+                self._stopping.wait(RETRY_SECONDS)
+        return found
+
+    def _handle(self, message: Message) -> None:
+        error, partition, offset = message.error(), message.partition(), message.offset()
+        if error is None:
+            assert partition is not None  # the client's types allow for none, which no record has
+            assert offset is not None
+            try:
+                self._take(message)
+            except Exception as problem:  # whatever it is, those that follow are not to be held up
+                log.error(
+                    "record is unreadable and passed over",
+                    topic=self._topic,
+                    partition=partition,
+                    offset=offset,
+                    error=f"{type(problem).__name__}: {problem}",
+                )
+            self._next[partition] = offset + 1
+        elif error.code() == KafkaError._PARTITION_EOF:
+            assert partition is not None
+            assert offset is not None
+            self._next[partition] = offset  # behind records that are no one's: aborted, or a transaction's marker
+            self._unread.discard(partition)
+            if not self._unread:
+                self._caught_up.set()
+        else:
+            log.warning("topic cannot be read; trying again", topic=self._topic, error=error.str())
