@@ -75,8 +75,10 @@ class KafkaNode:
         if (self._records / "meta.properties").exists():
             return
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        tool = ("kafka.tools.StorageTool", "format")
         formatting = subprocess.run(
-            [*self._java(), "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._properties)],
+            # One argument: one in 64 ids begins with a dash, which the tool would take for an option.
+            [*self._java(), *tool, f"--cluster-id={cluster_id}", "--config", str(self._properties)],
             env=self.environment(jars),
             stdin=subprocess.DEVNULL,
             capture_output=True,

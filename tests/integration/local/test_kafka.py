@@ -58,6 +58,13 @@ def test_acknowledged_records_outlive_a_kill(node: KafkaNode, tmp_path: Path) ->
     assert "KafkaRaftServer" in (tmp_path / "kafka.log").read_text()
 
 
+def test_a_cluster_id_that_begins_with_a_dash_is_taken(node: KafkaNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headwater.local.kafka.uuid.uuid4", lambda: uuid.UUID(int=0xF8 << 120))
+    node.prepare(fetch_kafka())
+    (written,) = node.folder.rglob("meta.properties")
+    assert "cluster.id=-AAAAAAAAAAAAAAAAAAAAA" in written.read_text()
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_the_sessions_kafka_makes_topics_only_when_asked(kafka: str, count: int) -> None:
     admin, name = AdminClient({"bootstrap.servers": kafka}), f"made-{uuid.uuid4()}"
