@@ -48,9 +48,9 @@ def test_a_bomb_in_many_members() -> None:
     ("body", "encoding", "status"),
     [
         (b"{}", b"gzip", 400),
-        (gzip.compress(b"{}")[:-4], b"gzip", 400),
+        (gzip.compress(b"{}", mtime=0)[:-4], b"gzip", 400),
         (b"", b"gzip", 400),
-        (gzip.compress(b"{}") + b"rest", b"gzip", 400),
+        (gzip.compress(b"{}", mtime=0) + b"rest", b"gzip", 400),
         (b"{}", b"br", 415),
     ],
 )
