@@ -10,12 +10,11 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec  # the package offers it without saying so to type checkers
 from confluent_kafka.cimpl import OFFSET_BEGINNING
 
-from headwater.kafka import client_config, create_base_topics, partition_reader_config
+from headwater.kafka import client_config, partition_reader_config, wait_for_base_topics
 from headwater.settings import Settings
 
 BATCH_RECORDS = 500
 POLL_SECONDS = 0.1
-RETRY_SECONDS = 1.0
 METADATA_SECONDS = 2.0
 QUEUE_KIB = 4096
 
@@ -118,18 +117,13 @@ class Follower:
             consumer.close()
 
     def _partitions(self) -> list[int]:
-        """The topic's partitions, as soon as Kafka knows them; none when it is time to stop."""
-        found: list[int] = []
-        while not found and not self._stopping.is_set():
+        """The topic's partitions, as soon as Kafka can be asked; none when it is time to stop."""
+        while wait_for_base_topics(self._settings, self._stopping):
             try:
-                self._admin.list_topics(timeout=METADATA_SECONDS)  # quick where Kafka cannot be reached
-                create_base_topics(self._settings)
-                found = list(self._admin.list_topics(self._topic, METADATA_SECONDS).topics[self._topic].partitions)
+                return list(self._admin.list_topics(self._topic, METADATA_SECONDS).topics[self._topic].partitions)
             except KafkaException as error:
-                kafka, reason = self._settings.kafka, error.args[0].str()
-                log.warning("Kafka cannot be reached; trying again", kafka=kafka, topic=self._topic, error=reason)
-                self._stopping.wait(RETRY_SECONDS)
-        return found
+                log.warning("topic cannot be read; trying again", topic=self._topic, error=error.args[0].str())
+        return []
 
     def _handle(self, message: Message) -> None:
         error, partition, offset = message.error(), message.partition(), message.offset()

@@ -1,10 +1,12 @@
 """How services reach Kafka: client configuration from the settings, and topics created with their own."""
 
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec  # the package offers it without saying so to type checkers
 from confluent_kafka.cimpl import NewTopic
@@ -15,6 +17,10 @@ from headwater.settings import Settings
 HOUR_MS = 3_600_000
 BROKER_DEFAULT = -1
 WRITABLE_POLL_SECONDS = 0.01
+REACH_SECONDS = 2.0
+RETRY_SECONDS = 1.0
+
+log = structlog.get_logger("headwater.kafka")
 
 
 def client_config(settings: Settings) -> dict[str, Any]:
@@ -144,3 +150,35 @@ def create_base_topics(settings: Settings) -> set[str]:
             new_topic(settings, topics.state_topic(settings), topics.STATE),
         ],
     )
+
+
+def wait_for_base_topics(settings: Settings, stopping: threading.Event) -> bool:
+    """Block until Kafka can be reached and has the base topics, made here where they are missing; False when told to stop.
+
+    One line in the log says what is waited for, and one that it is over.
+    """
+    admin = AdminClient(client_config(settings) | {"log_level": 0})
+    said = ""
+    while not stopping.is_set():
+        try:
+            admin.list_topics(timeout=REACH_SECONDS)  # quick where Kafka cannot be reached
+            create_base_topics(settings)
+        except KafkaException as error:
+            reason = error.args[0].str()
+            if reason != said:
+                log.warning("Kafka cannot be used yet; trying until it can", kafka=settings.kafka, error=reason)
+                said = reason
+            stopping.wait(RETRY_SECONDS)
+        else:
+            if said:
+                log.info("Kafka can be used", kafka=settings.kafka)
+            return True
+    return False
+
+
+def has_topic(client: AdminClient | Consumer | Producer, topic: str, timeout: float) -> bool:
+    """Whether Kafka answers within `timeout` seconds that it has the topic. Blocks so long; safe beside the client's own work."""
+    try:
+        return client.list_topics(topic, timeout=timeout).topics[topic].error is None
+    except KafkaException:
+        return False

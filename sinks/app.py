@@ -8,11 +8,13 @@ import threading
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
 
 from headwater.health import serve_health
-from headwater.kafka import create_base_topics
+from headwater.kafka import client_config, has_topic, wait_for_base_topics
 from headwater.logs import configure_logs
 from headwater.settings import Settings
+from headwater.topics import dead_letters_topic
 from sinks.clickhouse import ClickHouse
 from sinks.consumer import Sink
 from sinks.store import Store
@@ -21,14 +23,15 @@ log = structlog.get_logger("headwater.sink")
 
 M_MMAP_THRESHOLD = -3  # glibc's malloc.h
 LARGE_BYTES = 512 * 1024
-HINT = "where the member was fenced: another sink has this HEADWATER_WORKER_NAME, and each needs its own"
+KAFKA_SECONDS = 1.0
+FENCED_HINT = "another sink has this HEADWATER_WORKER_NAME, and each needs its own"
 
 
 def run(settings: Settings) -> None:
     """Run a sink until SIGTERM or SIGINT; then it stores and commits what it can in a few seconds, and this returns.
 
     To be called in the main thread. Raises SettingsError without a secret. Exits with 1, and a line in the log, when Kafka
-    cannot be reached at the start or tells this member to go.
+    tells this member to go. Where Kafka is away it waits, not ready.
     """
     settings.required_secret()
     configure_logs(settings, "sink")
@@ -39,13 +42,11 @@ def run(settings: Settings) -> None:
         signal.signal(number, lambda *_: stop.set())
     clickhouse = ClickHouse(settings.clickhouse)
     try:
-        create_base_topics(settings)
         _serve(settings, clickhouse, stop)
     except KafkaException as error:
-        reason = error.args[0]
-        log.error(
-            "sink.ended_by_kafka", error=reason.str() if isinstance(reason, KafkaError) else str(reason), hint=HINT
-        )
+        reason: KafkaError = error.args[0]
+        fenced = reason.code() in (KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED)
+        log.error("sink.ended_by_kafka", error=reason.str(), **({"hint": FENCED_HINT} if fenced else {}))
         raise SystemExit(1) from None
     finally:
         clickhouse.close()
@@ -53,11 +54,19 @@ def run(settings: Settings) -> None:
 
 def _serve(settings: Settings, clickhouse: ClickHouse, stop: threading.Event) -> None:
     sink = Sink(settings, Store(settings, clickhouse))
+    admin = AdminClient(client_config(settings))
+
+    def ready() -> bool:
+        """Whether events flow: a member of the group, between two neighbours that answer."""
+        topic = dead_letters_topic(settings)
+        return sink.joined and has_topic(admin, topic, KAFKA_SECONDS) and clickhouse.answers()
+
     health = None
     if settings.health_port is not None:
-        health = serve_health(settings.host, settings.health_port, lambda: sink.joined and clickhouse.answers())
+        health = serve_health(settings.host, settings.health_port, ready)
     try:
-        sink.run(stop)
+        if wait_for_base_topics(settings, stop):
+            sink.run(stop)
     finally:
         if health is not None:
             health.shutdown()

@@ -1,6 +1,5 @@
 """The collector while Kafka hangs, is killed, or is not there yet: 503, nothing lost that was accepted, no hand needed."""
 
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -12,42 +11,15 @@ import pytest
 from pydantic import SecretStr
 
 from headwater.identity import event_id
-from headwater.local.child import Child
-from headwater.local.kafka import KafkaNode, fetch_kafka
 from headwater.local.ports import Ports
 from headwater.settings import Settings, load_settings
-from tests.backends import kafka_answers
+from tests.broker import Broker
 from tests.collecting import Collector, raw_records, running_collector
 from tests.waiting import wait_until
 
 ACK_SECONDS = 2.0
 ANSWER_SECONDS = 6.0  # an answer comes within the wait for acknowledgements and what the client needs to notice
 LIMIT = 60.0
-
-
-class Broker:
-    """A Kafka of this test's own."""
-
-    def __init__(self, folder: Path, ports: Ports) -> None:
-        self._out = folder / "kafka.out"
-        self._node = KafkaNode(folder / "kafka", folder / "kafka.log", ports.claim(21292), ports.claim(21293))
-        self._jars = fetch_kafka()
-        self.bootstrap = self._node.bootstrap
-        self._node.prepare(self._jars)
-        self.start()
-
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        self._child = Child(self._node.command(), self._node.environment(self._jars), self._out)
-        wait_until(lambda: kafka_answers(self.bootstrap), LIMIT)
-
-    def signal(self, number: int) -> None:
-        """Send a signal to it."""
-        os.killpg(self._child.pid, number)
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        self._child.kill()
 
 
 @pytest.fixture

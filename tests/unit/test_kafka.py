@@ -1,8 +1,11 @@
 """How the settings become Kafka clients and topics."""
 
+import threading
 from pathlib import Path
 
 import pytest
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 
 from headwater import kafka, topics
 from headwater.settings import load_settings
@@ -67,3 +70,20 @@ def test_dead_letters_may_be_larger_than_what_they_carry() -> None:
         for kind in (topics.RAW, topics.DEAD_LETTERS)
     }
     assert largest[topics.DEAD_LETTERS] > largest[topics.RAW] == settings.topic_max_message_bytes
+
+
+def test_without_kafka_the_one_error_is_kafkas() -> None:
+    settings = load_settings(kafka="127.0.0.1:1")
+    admin = AdminClient(kafka.client_config(settings) | {"log_level": 0})
+    for _ in range(5):  # of the two clocks, the client's and the future's, neither may win by chance
+        with pytest.raises(KafkaException):
+            kafka.create_topics(admin, [kafka.new_topic(settings, "t", topics.RAW)], timeout=0.05)
+    assert not kafka.has_topic(admin, "t", 0.05)
+
+
+def test_waiting_for_kafka_ends_when_told_to() -> None:
+    stopping = threading.Event()
+    stopper = threading.Timer(0.2, stopping.set)
+    stopper.start()
+    assert not kafka.wait_for_base_topics(load_settings(kafka="127.0.0.1:1"), stopping)
+    stopper.join()

@@ -1,0 +1,90 @@
+"""Kafka hangs, is killed, or is not there yet: the sink says that it is not ready, waits, and goes on by itself."""
+
+import secrets
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from headwater.local.ports import Ports
+from headwater.settings import Settings, load_settings
+from sinks.datums import Collection
+from tests.broker import Broker
+from tests.sinking import Tables, encoded, new_collection, produce, start_sink
+from tests.waiting import wait_until
+
+LIMIT = 60.0
+NOTICED_SECONDS = 5.0
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    with closing(Ports()) as ports:
+        broker = Broker(tmp_path, ports)
+        yield broker
+        broker.kill()
+
+
+@pytest.fixture
+def settings(broker: Broker, clickhouse: str, tmp_path: Path) -> Settings:
+    with closing(Ports()) as ports:
+        port = ports.claim(21323)
+    return load_settings(
+        data_dir=tmp_path,
+        secret=SecretStr(secrets.token_hex(32)),
+        kafka=broker.bootstrap,
+        clickhouse=clickhouse,
+        collection_partitions=2,
+        sink_flush_seconds=0.1,
+        health_port=port,
+    )
+
+
+def probe(settings: Settings, name: str) -> int:
+    """The answer of a probe; 0 for none."""
+    try:
+        return httpx.get(f"http://127.0.0.1:{settings.health_port}/{name}", timeout=LIMIT).status_code
+    except httpx.TransportError:
+        return 0
+
+
+def has(tables: Tables, collection: Collection, count: int) -> bool:
+    return tables.count(collection) == count
+
+
+def test_a_sink_without_kafka_is_not_ready_until_it_is_back(broker: Broker, settings: Settings, tmp_path: Path) -> None:
+    collection, log = new_collection(), tmp_path / "sink.log"
+    broker.kill()
+    process = start_sink(settings, log)
+    try:
+        wait_until(lambda: probe(settings, "livez") == 200, LIMIT)
+        assert probe(settings, "readyz") == 503
+        wait_until(lambda: "Kafka cannot be used yet" in log.read_text(), LIMIT)
+        broker.start()
+        wait_until(lambda: probe(settings, "readyz") == 200, LIMIT)
+        with closing(Tables(settings)) as tables:
+            hangs = (partial(broker.signal, signal.SIGSTOP), partial(broker.signal, signal.SIGCONT))
+            for number, (fault, mend) in enumerate([hangs, (broker.kill, broker.start)]):
+                fault()
+                gone = time.monotonic()
+                wait_until(lambda: probe(settings, "readyz") == 503, LIMIT)
+                assert time.monotonic() - gone < NOTICED_SECONDS
+                assert probe(settings, "livez") == 200
+                mend()
+                wait_until(lambda: probe(settings, "readyz") == 200, LIMIT)
+                produce(settings, collection, [encoded(collection, {"n": number})])
+                wait_until(partial(has, tables, collection, number + 1), LIMIT)
+        process.terminate()
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+    said = log.read_text()
+    assert said.count("Kafka cannot be used yet") == said.count("Kafka can be used") == 1
+    assert "Traceback" not in said
