@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -14,16 +13,13 @@ from api.live import LiveFollower
 from api.parameters import query_parameters, raw_key
 from api.queries import Queries
 from api.responses import json_response, no_route, parts_response, refused
-from headwater.control import Access, AccessError, ControlError, ControlPlane, SecretMismatchError
+from headwater.control import Access, AccessError, ControlPlane
 from headwater.query import QueryError
 from headwater.query.definition import ANALYSES
 from headwater.settings import Settings
 
-START_SECONDS = 10.0
 # Keen names the links of these analyses so, and those of the others without an ending.
 ENDS_IN_URL = ("count", "count_unique", "select_unique", "extraction")
-
-log = structlog.get_logger("headwater.api")
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -39,18 +35,11 @@ def create_app(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        try:
-            plane.start(START_SECONDS)
-        except SecretMismatchError:
-            plane.stop()
-            raise
-        except ControlError as error:
-            log.warning("not ready yet", reason=str(error))
-        live.start()
-        yield
-        live.stop()
-        queries.close()
-        plane.stop()
+        with plane.running():
+            live.start()
+            yield
+            live.stop()
+            queries.close()
 
     routes = _Routes(settings, Access(plane, "reading", "read", "master"), live, queries)
     project = "/3.0/projects/{project_id}"

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -11,12 +10,8 @@ from starlette.responses import JSONResponse, Response
 
 from collector.keen import KeenRoutes
 from collector.publish import Publisher
-from headwater.control import Access, ControlError, ControlPlane, SecretMismatchError
+from headwater.control import Access, ControlPlane
 from headwater.settings import Settings
-
-START_SECONDS = 10.0
-
-log = structlog.get_logger("headwater.collector")
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -31,16 +26,9 @@ def create_app(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        try:
-            plane.start(START_SECONDS)
-        except SecretMismatchError:
-            plane.stop()
-            raise
-        except ControlError as error:
-            log.warning("not ready yet", reason=str(error))
-        yield
-        publisher.close()
-        plane.stop()
+        with plane.running():
+            yield
+            publisher.close()
 
     app = Starlette(
         routes=KeenRoutes(settings, Access(plane, "writing", "write", "master"), publisher).routes(),

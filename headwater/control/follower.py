@@ -2,6 +2,9 @@
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Self
 
 import structlog
 from confluent_kafka import Message
@@ -13,6 +16,7 @@ from headwater.follower import Follower
 from headwater.settings import Settings
 from headwater.topics import control_topic
 
+SERVICE_START_SECONDS = 10.0
 CATCH_UP_INTERVAL = 0.05  # seconds between two looks at the topic's end, however many ask
 
 log = structlog.get_logger("headwater.control")
@@ -59,6 +63,24 @@ class ControlPlane:
         """Stop following; what was read stays readable. Blocks until the thread has ended."""
         self._stopping.set()
         self._follower.stop()
+
+    @contextmanager
+    def running(self) -> Iterator[Self]:
+        """Follow for as long as the context lasts, as a service does that starts without Kafka too.
+
+        Entering blocks until the topic's end is reached, or SERVICE_START_SECONDS: then the log says why, and following
+        goes on in the background. Raises SecretMismatchError.
+        """
+        try:
+            try:
+                self.start(SERVICE_START_SECONDS)
+            except SecretMismatchError:
+                raise
+            except ControlError as error:
+                log.warning("not ready yet", reason=str(error))
+            yield self
+        finally:
+            self.stop()
 
     @property
     def caught_up(self) -> bool:

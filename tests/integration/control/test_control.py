@@ -90,10 +90,9 @@ def test_another_secret_is_named_and_nothing_is_valid(kafka_settings: Settings) 
     with ControlWriter(kafka_settings) as writer:
         project = writer.create_project("shop")
     other = ControlPlane(kafka_settings.model_copy(update={"secret": SecretStr("x" * 32)}))
-    with pytest.raises(SecretMismatchError, match="HEADWATER_SECRET"):
-        other.start()
+    with pytest.raises(SecretMismatchError, match="HEADWATER_SECRET"), other.running():
+        pytest.fail("a service runs under another secret")
     assert other.key(project.master_key) is None
-    other.stop()
 
 
 @pytest.mark.parametrize("secret", [None, SecretStr("short")])
@@ -108,6 +107,12 @@ def test_kafka_away_is_said_in_time(kafka_settings: Settings) -> None:
         plane.start(timeout=0.5)
     assert not plane.catch_up(timeout=0.1)
     plane.stop()
+
+
+def test_a_service_starts_without_kafka(kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headwater.control.follower.SERVICE_START_SECONDS", 0.2)
+    with ControlPlane(kafka_settings.model_copy(update={"kafka": "127.0.0.1:1"})).running() as plane:
+        assert not plane.caught_up
 
 
 def test_records_that_are_not_understood_are_passed_over(kafka_settings: Settings, plane: ControlPlane) -> None:
