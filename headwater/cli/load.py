@@ -1,10 +1,7 @@
 """`headwater load`: a file of events into a collection."""
 
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +16,7 @@ from headwater.client.connection import connect, find_target
 from headwater.client.errors import ConnectError
 from headwater.load.checkpoint import Checkpoint, checkpoint_path, read_checkpoint
 from headwater.load.loader import Loader, LoadError
+from headwater.load.pipe import Pipe, standard_input
 from headwater.load.rows import read_rows
 from headwater.load.source import FormatError, Source
 from headwater.rules import RuleError, check_collection_name
@@ -43,7 +41,11 @@ def load(
 
     CSV has a header and commas. A column whose cells are all numbers (without leading zeros) is numbers, all true or false
     booleans, anything else text; empty cells are left out. Ends with exit code 1 when lines were rejected, each of which
-    is reported with its number. Standard input is read to its end before the first event is sent.
+    is reported with its number.
+
+    NDJSON from standard input is sent while it comes, from its first MiB on. What was piped and was interrupted, or has more at its end, is piped
+    again from its start: it is the same events, once in every answer, though live figures count them again. CSV from
+    standard input is first kept in a temporary file, since the types of its columns take every row.
     """
     console = Console(stderr=True)
     try:
@@ -54,12 +56,15 @@ def load(
         console.print(f"[red]{file}: {escape(str(error))}[/]", soft_wrap=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        console.print("Stopped. The same command goes on where this one was.")
+        again = (
+            "The same input, piped again, is the same events." if file == "-" else "The same command goes on from here."
+        )
+        console.print(f"Stopped. {again}")
         raise typer.Exit(INTERRUPTED) from None
 
 
 def _load(
-    source: Source,
+    source: Source | Pipe,
     collection: str,
     timestamp_field: str | None,
     id_field: str | None,
@@ -74,10 +79,12 @@ def _load(
         settings.data_dir, source.identity, str(target.project_id), collection, timestamp_field or "", id_field or ""
     )
     checkpoint = read_checkpoint(path, datetime.now(UTC).isoformat(timespec="milliseconds"))
-    if checkpoint.finished and not checkpoint.rejected:
+    if isinstance(source, Pipe):
+        checkpoint = Checkpoint(checkpoint.started_at)  # how far it is the same as the last time, nobody can know
+    elif checkpoint.finished and not checkpoint.rejected:
         console.print(f"Loaded before: {checkpoint.accepted:,} events are in {collection}. Nothing to do.")
         return True
-    if checkpoint.finished:
+    elif checkpoint.finished:
         checkpoint = Checkpoint(checkpoint.started_at)
     elif checkpoint.lines:
         console.print(f"Going on after line {checkpoint.lines:,}.")
@@ -85,7 +92,6 @@ def _load(
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(collection, total=source.size)
         loader = Loader(
-            source.identity,
             collection,
             checkpoint,
             path,
@@ -101,18 +107,12 @@ def _load(
             client.close(0)  # what is unanswered is sent again by the next attempt, as the same events
             raise
         client.close()
-        progress.update(task, completed=source.size)
+        size = source.size or source.position
+        progress.update(task, completed=size, total=size)
     console.print(f"{checkpoint.accepted:,} events accepted, {checkpoint.rejected:,} lines rejected.")
     return not checkpoint.rejected
 
 
-@contextmanager
-def source_of(file: str) -> Iterator[Source]:
-    """The file to load; standard input as a copy of it, since a load needs to know the whole before it starts."""
-    if file != "-":
-        yield Source(Path(file))
-        return
-    with tempfile.NamedTemporaryFile(prefix="headwater-load-") as copy:
-        shutil.copyfileobj(sys.stdin.buffer, copy)
-        copy.flush()
-        yield Source(Path(copy.name))
+def source_of(file: str) -> AbstractContextManager[Source | Pipe]:
+    """The file to load, or standard input."""
+    return standard_input(sys.stdin.buffer) if file == "-" else nullcontext(Source(Path(file)))

@@ -24,13 +24,12 @@ class LoadError(Exception):
 class Loader:
     """Loads rows into a collection. Make the client with `on_error=loader.failed`.
 
-    The id of an event is the value of `id_field`, else the file's identity and the line; its time the value of
+    The id of an event is the value of `id_field`, else its row's key; its time the value of
     `timestamp_field`, else what its `keen` object says, else the checkpoint's start.
     """
 
     def __init__(
         self,
-        identity: str,
         collection: str,
         checkpoint: Checkpoint,
         checkpoint_file: Path,
@@ -40,7 +39,6 @@ class Loader:
         on_rejected: Callable[[int, str], None],
         on_progress: Callable[[], None],
     ) -> None:
-        self._identity = identity
         self._collection = collection
         self._checkpoint = checkpoint
         self._file = checkpoint_file
@@ -58,6 +56,7 @@ class Loader:
         """Send every row behind the checkpoint. Blocks; raises LoadError. May be interrupted: the checkpoint stays true."""
         line = done = self._checkpoint.lines
         unsettled = 0
+        self._checkpoint.save(self._file)  # its time, before any event has it
         for row in rows:
             if row.line <= done:
                 continue
@@ -87,7 +86,7 @@ class Loader:
             self._reject(row.line, row.problem)
             return
         try:
-            event_id = self._id(row.line, row.properties)
+            event_id = self._id(row)
             self._lines[event_id] = row.line
             client.add_event(self._collection, row.properties, self._timestamp(row.properties), event_id)
         except ValueError as error:
@@ -114,10 +113,10 @@ class Loader:
             self._rejected += 1
         self._on_rejected(line, problem)
 
-    def _id(self, line: int, properties: Any) -> str:
-        if self._id_field is None:
-            return f"{self._identity}-{line}"
-        value = properties.get(self._id_field)
+    def _id(self, row: Row) -> str:
+        if self._id_field is None or row.properties is None:
+            return row.key
+        value = row.properties.get(self._id_field)
         if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
             raise ValueError(f"the field {self._id_field!r} is {value!r}: an id is text or a whole number")
         return str(value)

@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any, NamedTuple, TypeAlias
 
-from headwater.load.source import FormatError, Source
+from headwater.load.pipe import Pipe
+from headwater.load.source import BYTE_ORDER_MARK, FormatError, Source
 from headwater.rules import RuleError, check_property_name, parse_json
 
 # What a CSV column must match in every cell to be numbers or booleans. A leading zero or plus makes a code, not a number.
@@ -19,52 +20,55 @@ Read: TypeAlias = Callable[[str], Any]
 
 
 class Row(NamedTuple):
-    """One line: its number in the file, from 1, and its event; or what is wrong with it."""
+    """One line: its number in the file, from 1, what tells it from all others, and its event; or what is wrong with it."""
 
     line: int
+    key: str
     properties: Mapping[str, Any] | None
     problem: str = ""
 
 
-def read_rows(source: Source) -> Iterator[Row]:
-    """Every row of a file, in order; blank lines are none. Raises FormatError, OSError, and EOFError for a cut gzip file.
+def read_rows(source: Source | Pipe) -> Iterator[Row]:
+    """Every row, in order; blank lines are none. Raises FormatError, OSError, and EOFError for a cut gzip file.
 
     CSV has a header and commas; an empty cell is no property. A column is numbers when all its cells are (without leading
     zeros, so `02134` stays text), booleans when all are true or false, else text: that takes one reading more.
     """
-    if source.format() == "ndjson":
+    if isinstance(source, Pipe) or source.format() == "ndjson":
         with source.open() as content:
-            yield from _ndjson(content)
+            yield from _ndjson(content, source.row_key)
         return
     with source.open() as content:
         header, readers = _columns(content)
     with source.open() as content:
-        yield from _csv(content, header, readers)
+        yield from _csv(content, header, readers, source.row_key)
 
 
-def _ndjson(content: IO[bytes]) -> Iterator[Row]:
+def _ndjson(content: IO[bytes], row_key: Callable[[int, bytes], str]) -> Iterator[Row]:
     for number, line in enumerate(content, 1):
-        text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+        key = row_key(number, line)
+        text = line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
         if not text.strip():
             continue
         try:
             properties = parse_json(text)
         except ValueError as error:
-            yield Row(number, None, f"is not JSON: {error}")
+            yield Row(number, key, None, f"is not JSON: {error}")
             continue
         if isinstance(properties, dict):
-            yield Row(number, properties)
+            yield Row(number, key, properties)
         else:
-            yield Row(number, None, "is not a JSON object")
+            yield Row(number, key, None, "is not a JSON object")
 
 
-def _csv(content: IO[bytes], header: list[str], readers: list[Read]) -> Iterator[Row]:
+def _csv(content: IO[bytes], header: list[str], readers: list[Read], row_key: Callable[[int], str]) -> Iterator[Row]:
     for number, cells in itertools.islice(_records(content), 1, None):
         if len(cells) != len(header):
-            yield Row(number, None, f"has {len(cells)} cells where the header has {len(header)}")
+            yield Row(number, row_key(number), None, f"has {len(cells)} cells where the header has {len(header)}")
             continue
         yield Row(
             number,
+            row_key(number),
             {name: read(cell) for name, read, cell in zip(header, readers, cells, strict=True) if cell != ""},
         )
 

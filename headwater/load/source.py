@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 GZIP = b"\x1f\x8b"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 Format = Literal["ndjson", "csv"]
 
 
@@ -44,11 +45,15 @@ class Source:
             else:
                 yield raw
 
+    def row_key(self, line: int, _text: bytes = b"") -> str:
+        """What tells a row from those of every other file."""
+        return f"{self.identity}-{line}"
+
     def format(self) -> Format:
         """NDJSON where the first character is a brace, else CSV. Raises FormatError for an empty file and for a JSON array."""
         with self.open() as content:
             for line in content:
-                first = line.removeprefix(b"\xef\xbb\xbf").strip()[:1]
+                first = line.removeprefix(BYTE_ORDER_MARK).strip()[:1]
                 if first == b"[":
                     raise FormatError("it is a JSON array: write one object per line (NDJSON), without the brackets")
                 if first:

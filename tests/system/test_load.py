@@ -34,8 +34,8 @@ def test_an_interrupted_load_goes_on_and_doubles_nothing(stack: RunningStack, tm
     first = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     loads = stack.data_dir / "loads"
     before = set(loads.glob("*")) if loads.is_dir() else set()
-    # Between its first checkpoint and its end.
     checkpoint = wait_until(lambda: next(iter(set(loads.glob("*.json")) - before), None), 60, every=0.01)
+    wait_until(lambda: json.loads(checkpoint.read_bytes())["lines"], 60, every=0.01)
     first.send_signal(signal.SIGINT)
     output = first.communicate(timeout=60)[0].decode()
     assert first.returncode == 130, output
@@ -53,6 +53,24 @@ def test_an_interrupted_load_goes_on_and_doubles_nothing(stack: RunningStack, tm
     copy.write_bytes(file.read_bytes())
     done = stack.run("load", str(copy), "--collection", "resumed", "--timestamp-field", "at")
     assert "Nothing to do" in done.stderr
+
+
+def test_what_is_piped_is_sent_while_it_comes_and_doubles_nothing(stack: RunningStack) -> None:
+    content = b"".join(b'{"n": %d, "text": "%s"}\n' % (number, b"x" * 200) for number in range(10_000))
+    command = stack.command("load", "-", "--collection", "piped")
+    pipe = subprocess.PIPE
+    first = subprocess.Popen(command, env=environment(), stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT)
+    assert first.stdin is not None
+    first.stdin.write(content)
+    first.stdin.flush()
+    wait_until(lambda: count(stack, "piped") == 10_000, 60, every=0.5)
+    assert first.poll() is None
+    first.send_signal(signal.SIGINT)
+    output = first.communicate(timeout=60)[0].decode()
+    assert first.returncode == 130, output
+    grown = content + b'{"n": 10000}\n'
+    assert "10,001 events accepted" in stack.run("load", "-", "--collection", "piped", stdin=grown).stderr
+    wait_until(lambda: count(stack, "piped") == 10_001, 60, every=0.5)
 
 
 def test_rejected_lines_are_reported_with_their_numbers(stack: RunningStack) -> None:
