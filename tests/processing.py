@@ -45,6 +45,7 @@ class RawTopic:
 
     def __init__(self, settings: Settings) -> None:
         self._producer = Producer(durable_producer_config(settings))
+        self._producer.list_topics(timeout=10)  # connected, it has its producer id at once and not half a second later
         self._topic = raw_topic(settings)
         self.failed = 0
 

@@ -68,6 +68,7 @@ def produce(settings: Settings, collection: Collection, values: Iterable[bytes |
     """Write records to the collection's topic, which is made where it does not exist."""
     create_collections(settings, collection)
     producer = Producer(durable_producer_config(settings))
+    producer.list_topics(timeout=10)  # connected, it has its producer id at once and not half a second later
     for value in values:
         while True:
             try:
