@@ -20,14 +20,13 @@ from headwater.kafka import client_config, durable_producer_config
 from headwater.settings import Settings, load_settings
 from headwater.topics import raw_topic
 from processors import datums
-from processors.enrich import PLACEHOLDER, Enricher
+from processors.enrich import Enricher
 from processors.records import RawReader
 
 BLOCK = 5_000
 COMMIT_SECONDS = 0.5
-PLACEHOLDER_BYTES = PLACEHOLDER.encode()
 
-Work = Callable[[bytes, int, int, int], tuple[str, bytes]]
+Work = Callable[[bytes, int, int, int], tuple[bytes, bytes]]
 
 
 def work(settings: Settings) -> Work:
@@ -36,22 +35,17 @@ def work(settings: Settings) -> Work:
     enrich = Enricher(settings).enrich
     header = codec("event").header
 
-    def event_of(value: bytes, partition: int, offset: int, record_time: int) -> tuple[str, bytes]:
-        event = read(value, partition, offset, record_time)
-        enrich(
-            event.properties,
-            event.addons,
-            ip=event.ip,
-            user_agent=event.user_agent,
-            timestamp=event.timestamp,
-            received_at=event.received_at,
-            event_id=event.id,
-            placeholders=PLACEHOLDER_BYTES in event.text,
+    def event_of(value: bytes, partition: int, offset: int, record_time: int) -> tuple[bytes, bytes]:
+        key, id_, timestamp, received_at, times, addons, _, text, properties = read(
+            value, partition, offset, record_time
         )
-        prefix = header + datums.text(event.project_id) + datums.text(event.collection)
+        if addons is not None:
+            enrich(properties, addons, timestamp, received_at, id_)
+            text = orjson.dumps(properties)
+        project_id, collection = key
+        prefix = header + datums.text(project_id) + datums.text(collection)
         now = datums.long(time.time_ns() // 1_000_000)
-        text = orjson.dumps(event.properties)
-        return event.id, datums.event(prefix, event.id, event.timestamp, event.received_at, now, text)
+        return id_, datums.event(prefix, id_, times, now, text)
 
     return event_of
 
@@ -107,7 +101,7 @@ def stock_faust(settings: Settings, topic: str) -> None:
         async for event in stream.events():
             message = event.message
             id_, value = event_of(event.value, message.partition, message.offset, int(message.timestamp * 1_000))
-            await out.send(key=id_.encode(), value=value)
+            await out.send(key=id_, value=value)
 
     logging.disable(logging.WARNING)
     faust.Worker(app, loglevel="ERROR").execute_from_commandline()

@@ -32,7 +32,7 @@ LIMIT_SECONDS = 300.0
 ONE, MANY = "one collection", f"{COLLECTIONS} collections"
 HEADWATER, ENGINE = "sink", "engine from files"
 
-Records = dict[Collection, list[tuple[str, bytes]]]
+Records = dict[Collection, list[tuple[bytes, bytes]]]
 
 
 def run(rounds: int) -> Benchmark:
@@ -82,7 +82,7 @@ def _fill_topics(settings: Settings, records: Records) -> None:
     create_base_topics(settings)
     topics = {c: collection_topic(settings.topic_prefix, c.project_id, c.name) for c in records}
     create_collection_topics(settings, topics.values())
-    fill(settings, ((topics[c], id_.encode(), value) for c, events in records.items() for id_, value in events))
+    fill(settings, ((topics[c], id_, value) for c, events in records.items() for id_, value in events))
 
 
 def _watch(client: Client, pids: list[int | None], events: int) -> Figures:
@@ -127,7 +127,7 @@ def _engine(client: Client, stack: Stack, settings: Settings, records: Records) 
 
 
 def _write_containers(
-    folder: Path, settings: Settings, collection: Collection, events: list[tuple[str, bytes]]
+    folder: Path, settings: Settings, collection: Collection, events: list[tuple[bytes, bytes]]
 ) -> list[Path]:
     """Containers of as many events as the sink would put into one."""
     schema = to_parsing_canonical_form(codec("event").schema)

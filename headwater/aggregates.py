@@ -195,15 +195,21 @@ class LiveFigures:
 def _count(windows: Windows, length: int, times: Sequence[int], sizes: Sequence[int], now: int) -> None:
     """Count events into the windows that are kept."""
     oldest, latest = (now // length - KEPT[length] + 1) * length, now + AHEAD
+    first, last = min(times), max(times)
+    if first // length == last // length and oldest <= first and last <= latest:
+        _count_in(windows, first // length, len(sizes), sum(sizes))
+        return
+    if last < oldest:
+        return
     for time, size in zip(times, sizes, strict=True):
         if oldest <= time <= latest:
-            start = time // length
-            cell = windows.get(start)
-            if cell is None:
-                windows[start] = [1, size]
-            else:
-                cell[0] += 1
-                cell[1] += size
+            _count_in(windows, time // length, 1, size)
+
+
+def _count_in(windows: Windows, start: int, events: int, size: int) -> None:
+    cell = windows.setdefault(start, [0, 0])
+    cell[0] += events
+    cell[1] += size
 
 
 def _later(time: int, than: int | None) -> int:

@@ -4,17 +4,17 @@ A block's events are surveyed together, column by column: most have the same nam
 few calls over whole columns find out in half the time that a walk through each event takes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
 from headwater.codec import codec
 from headwater.rules import RuleError, check_event, check_property_name
+from processors.enrich import Added
+from processors.shapes import BITS, EMPTY_OBJECT, Shape
 
 NAMES_KEPT = 20_000
-BITS = {str: 1, int: 2, float: 4, bool: 8, type(None): 16, list: 32}
-EMPTY_OBJECT = 64
 
 Properties = dict[str, Any]
 Paths = dict[str, list[int]]  # path -> [types, first seen, last seen, events]
@@ -31,18 +31,27 @@ class Surveyor:
         self._max_depth = max_depth
         self._good: set[tuple[str, ...]] = set()  # the names of objects, together, that have been checked
 
-    def survey(self, events: Sequence[Properties], received: Sequence[int]) -> tuple[Paths, dict[int, RuleError]]:
+    def survey(
+        self, events: Sequence[Properties], received: Sequence[int], added: Sequence[Added | None] = ()
+    ) -> tuple[Paths, dict[int, RuleError]]:
         """The paths of the events, each of which was received when `received` says; and the events that are against the
         rules, by their position. What those bring is not among the paths.
+
+        What add-ons `added` to an event, where that is known, is taken from there and not looked at again.
         """
         paths: Paths = {}
         try:
-            if events:
-                self._columns(events, received, "", 1, paths)
+            for outputs, members, times, shapes in _by_outputs(events, received, added):
+                self._columns(members, times, "", 1, paths, outputs)
+                for output, column in zip(outputs, zip(*shapes, strict=True), strict=True):
+                    _add_shapes(paths, output + ".", column, times)
         except (_SuspiciousError, RecursionError):
             refused = dict(self._refused(events))
+            if not refused:
+                return {}, {}
             good = [position for position in range(len(events)) if position not in refused]
-            paths, _ = self.survey([events[p] for p in good], [received[p] for p in good]) if refused else ({}, {})
+            known = [added[p] for p in good] if added else ()
+            paths, _ = self.survey([events[p] for p in good], [received[p] for p in good], known)
             return paths, refused
         return paths, {}
 
@@ -58,41 +67,52 @@ class Surveyor:
         return refused
 
     def _columns(
-        self, objects: Sequence[Properties], times: Sequence[int], parent: str, level: int, paths: Paths | None
+        self,
+        objects: Sequence[Properties],
+        times: Sequence[int],
+        parent: str,
+        level: int,
+        paths: Paths | None,
+        known: Container[str] = (),
     ) -> None:
-        """Add the paths of objects that stand at one path and level; without `paths`, check them only."""
+        """Add the paths of objects that stand at one path and level; without `paths`, check them only.
+
+        Objects at `known` paths are passed over.
+        """
         if level > self._max_depth:
             raise _SuspiciousError
         for names, members, received in _by_names(objects, times):
             if names not in self._good:
                 self._check(names)
             first, last = min(received, default=0), max(received, default=0)
-            for name in names:
-                column = [member[name] for member in members]
+            for name, column in zip(names, zip(*map(dict.values, members), strict=True), strict=True):
+                path = parent + name
                 kinds = [*map(type, column)]
                 kind = kinds[0]
                 if kind is dict or kind is list or kinds.count(kind) != len(kinds):
-                    self._nested(column, kinds, received, parent + name, level, paths)
+                    if kind is not dict or path not in known:
+                        self._nested(column, kinds, received, path, level, paths, known)
                 elif paths is not None:
-                    _add(paths, parent + name, BITS[kind], first, last, len(kinds))
+                    _add(paths, path, BITS[kind], first, last, len(kinds))
 
     def _nested(
         self,
-        column: list[Any],
+        column: Sequence[Any],
         kinds: list[type],
         times: Sequence[int],
         path: str,
         level: int,
         paths: Paths | None,
+        known: Container[str],
     ) -> None:
         """Add a column that holds objects or lists, or values of several types."""
         if kinds[0] is dict and kinds.count(dict) == len(kinds) and all(column):
-            self._columns(column, times, path + ".", level + 1, paths)
+            self._columns(column, times, path + ".", level + 1, paths, known)
             return
         objects = [value for value in column if type(value) is dict and value]
         if objects:
             received = [time for time, value in zip(times, column, strict=False) if type(value) is dict and value]
-            self._columns(objects, received, path + ".", level + 1, paths)
+            self._columns(objects, received, path + ".", level + 1, paths, known)
         if list in kinds:
             self._inside([value for value in column if type(value) is list], level + 1)
         if paths is not None and len(objects) < len(column):
@@ -184,6 +204,56 @@ def _by_names(
         if times:
             group[1].append(times[position])
     return [(key, members, received) for key, (members, received) in groups.items()]
+
+
+_Group = tuple[tuple[str, ...], Sequence[Properties], Sequence[int], Sequence[tuple[Shape | None, ...]]]
+
+
+def _by_outputs(events: Sequence[Properties], times: Sequence[int], added: Sequence[Added | None]) -> Iterator[_Group]:
+    """Events with the same outputs of add-ons together: outputs, events, times, and the shapes at the outputs."""
+    if not added:
+        if events:
+            yield (), events, times, ()
+        return
+    groups: dict[tuple[str, ...], tuple[list[Properties], list[int], list[tuple[Shape | None, ...]]]] = {}
+    for event, time, what in zip(events, times, added, strict=True):
+        outputs, shapes = what or ((), ())
+        group = groups.get(outputs)
+        if group is None:
+            group = groups[outputs] = [], [], []
+        group[0].append(event)
+        group[1].append(time)
+        group[2].append(shapes)
+    for outputs, (members, received, all_shapes) in groups.items():
+        yield outputs, members, received, all_shapes
+
+
+def _add_shapes(paths: Paths, parent: str, shapes: Sequence[Shape | None], times: Sequence[int]) -> None:
+    """Add the paths of objects of these shapes. Shapes that are equal are mostly the same object: by that they are told."""
+    if shapes.count(shapes[0]) == len(shapes):
+        _add_shape(paths, parent, shapes[0], times)
+        return
+    groups: dict[int, tuple[Shape | None, list[int]]] = {}
+    for shape, time in zip(shapes, times, strict=True):
+        group = groups.get(id(shape))
+        if group is None:
+            group = groups[id(shape)] = shape, []
+        group[1].append(time)
+    for shape, received in groups.values():
+        _add_shape(paths, parent, shape, received)
+
+
+def _add_shape(paths: Paths, parent: str, shape: Shape | None, times: Sequence[int]) -> None:
+    if shape:
+        first, last, events = min(times), max(times), len(times)
+        for path, bit in shape:
+            _add(paths, parent + path, bit, first, last, events)
+
+
+def add_paths(into: Paths, paths: Paths) -> None:
+    """Add what another survey found."""
+    for path, entry in paths.items():
+        _add(into, path, *entry)
 
 
 def _add(paths: Paths, path: str, types: int, first: int, last: int, events: int) -> None:

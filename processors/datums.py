@@ -4,7 +4,9 @@ Tests hold the two equal. Avro 1.11, section "Binary encoding": a long is a zigz
 union the number of its branch and the value.
 """
 
-from typing import Any
+import re
+from functools import lru_cache
+from typing import NamedTuple
 
 from headwater.codec import HEADER_LENGTH
 from headwater.container import avro_long
@@ -22,66 +24,90 @@ RAW_EVENT_FIELDS = {
     "properties": "string",
 }
 
-RawDatum = tuple[str, str, str | None, int | None, int | None, str | None, str | None, str | None, bytes]
+
+class RawDatum(NamedTuple):
+    """The fields of a raw_event record. `times` are timestamp and received_at as they are encoded in an event's record.
+
+    `times` are None where one of the two is not given, or is further away than six bytes reach, or the id is not given as
+    a UUID in its canonical form.
+    """
+
+    names: tuple[str, str]  # project and collection
+    id: bytes | None
+    timestamp: int | None
+    received_at: int | None
+    times: bytes | None
+    ip: str | None
+    user_agent: str | None
+    addons: str | None
+    properties: bytes
+
+
+# id (a UUID in its canonical form), timestamp and received_at, all given, both times between 1970 and 2248: six bytes each.
+_USUAL = re.compile(
+    rb"\x02\x48([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
+    rb"\x02([\x80-\xff]{5}[\x00-\x7f])\x02([\x80-\xff]{5}[\x00-\x7f])"
+).match
 
 
 def raw_event(data: bytes) -> RawDatum:
-    """The fields of a raw_event record (version 1) in their order, properties as bytes.
+    """The fields of a raw_event record (version 1).
 
     Raises ValueError or IndexError where the datum is none.
     """
-    texts: list[str] = []
-    at = HEADER_LENGTH
-    for _ in range(2):  # project_id, collection
-        size = data[at]
-        at += 1
+    project = data[HEADER_LENGTH]
+    at = HEADER_LENGTH + 1 + (project >> 1)
+    collection = data[at]
+    if project > 0x7F or collection > 0x7F:
+        first, at = _text(data, HEADER_LENGTH)
+        second, at = _text(data, at)
+        names = first, second
+    else:
+        at += 1 + (collection >> 1)
+        names = _names(data[HEADER_LENGTH:at])
+    id_: bytes | None
+    timestamp: int | None
+    received_at: int | None
+    times: bytes | None
+    usual = _USUAL(data, at)
+    if usual is not None:
+        id_, one, other = usual.groups()
+        timestamp, received_at, times = _milliseconds(one), _milliseconds(other), one + other
+        at = usual.end()
+    else:
+        id_, at = _optional_id(data, at)
+        timestamp, at = _optional_long(data, at)
+        received_at, at = _optional_long(data, at)
+        times = None
+    texts: list[str | None] = []
+    for _ in range(3):  # ip, user_agent, addons
+        branch = data[at]
+        if branch == 0:
+            texts.append(None)
+            at += 1
+            continue
+        size = data[at + 1]
+        at += 2
         if size > 0x7F:
             size, at = _rest(data, size, at)
+        if branch != 2 or size & 1:
+            raise ValueError("a union has no such branch, or a text this length")
         end = at + (size >> 1)
         texts.append(data[at:end].decode())
         at = end
-    optional: list[Any] = []
-    for is_text in (True, False, False, True, True, True):  # id, timestamp, received_at, ip, user_agent, addons
-        branch = data[at]
-        at += 1
-        if branch == 0:
-            optional.append(None)
-            continue
-        if branch != 2:
-            raise ValueError("a union has no such branch")
-        number = data[at]
-        at += 1
-        if number > 0x7F:
-            number, at = _rest(data, number, at)
-        if is_text:
-            end = at + (number >> 1)
-            optional.append(data[at:end].decode())
-            at = end
-        else:
-            optional.append((number >> 1) ^ -(number & 1))
     size = data[at]
     at += 1
     if size > 0x7F:
         size, at = _rest(data, size, at)
     if at + (size >> 1) != len(data) or size & 1:
         raise ValueError(f"{len(data)} bytes are not what the datum says")
-    return (*texts, *optional, data[at:])
+    ip, user_agent, addons = texts
+    return RawDatum(names, id_, timestamp, received_at, times, ip, user_agent, addons, data[at:])
 
 
-def event(prefix: bytes, id_: str, timestamp: int, received_at: int, processed: bytes, properties: bytes) -> bytes:
-    """An event's record: `prefix` is header, project and collection; `processed` the encoded time of processing."""
-    return b"".join(
-        (
-            prefix,
-            ID_LENGTH,
-            id_.encode(),
-            long(timestamp),
-            long(received_at),
-            processed,
-            long(len(properties)),
-            properties,
-        )
-    )
+def event(prefix: bytes, id_: bytes, times: bytes, processed: bytes, properties: bytes) -> bytes:
+    """An event's record: `prefix` is header, project and collection; `times` and `processed` are encoded longs."""
+    return b"".join((prefix, ID_LENGTH, id_, times, processed, length(properties), properties))
 
 
 def long(value: int) -> bytes:
@@ -101,13 +127,84 @@ def long(value: int) -> bytes:
     return avro_long(value)
 
 
+def length(text: bytes) -> bytes:
+    """What stands in front of a string."""
+    size = len(text)
+    return _LENGTHS[size] if size < len(_LENGTHS) else long(size)
+
+
 def text(value: str) -> bytes:
     """A string."""
     data = value.encode()
-    return long(len(data)) + data
+    return length(data) + data
 
 
+def times(timestamp: int, received_at: int) -> bytes:
+    """The two times of an event's record."""
+    return long(timestamp) + long(received_at)
+
+
+_LENGTHS = tuple(map(long, range(4_096)))  # of most events; 4,096 short byte strings
 ID_LENGTH = long(36)  # an event's id is a UUID in its canonical form
+
+
+@lru_cache(10_000)
+def _names(data: bytes) -> tuple[str, str]:
+    """Project and collection, of less than 64 bytes each."""
+    end = 1 + (data[0] >> 1)
+    if data[0] & 1 or data[end] & 1:
+        raise ValueError("text has a negative length")
+    return data[1:end].decode(), data[end + 1 :].decode()
+
+
+def _milliseconds(data: bytes) -> int:
+    """A long of six bytes."""
+    number = _high_bits(data[2:]) | (data[1] & 0x7F) << 7 | data[0] & 0x7F
+    return (number >> 1) ^ -(number & 1)
+
+
+@lru_cache(1_000)  # the same for eight seconds
+def _high_bits(data: bytes) -> int:
+    """The four last bytes of such a long."""
+    number, _ = _rest(data, data[0], 1)
+    return number << 14
+
+
+def _optional_id(data: bytes, at: int) -> tuple[bytes | None, int]:
+    """A union of null and string, and where it ends."""
+    branch = data[at]
+    if branch == 0:
+        return None, at + 1
+    if branch != 2:
+        raise ValueError("a union has no such branch")
+    text, at = _text(data, at + 1)
+    return text.encode(), at
+
+
+def _optional_long(data: bytes, at: int) -> tuple[int | None, int]:
+    """A union of null and long, and where it ends."""
+    branch = data[at]
+    if branch == 0:
+        return None, at + 1
+    if branch != 2:
+        raise ValueError("a union has no such branch")
+    number = data[at + 1]
+    at += 2
+    if number > 0x7F:
+        number, at = _rest(data, number, at)
+    return (number >> 1) ^ -(number & 1), at
+
+
+def _text(data: bytes, at: int) -> tuple[str, int]:
+    """A string, and where it ends."""
+    size = data[at]
+    at += 1
+    if size > 0x7F:
+        size, at = _rest(data, size, at)
+    if size & 1:
+        raise ValueError("text has a negative length")
+    end = at + (size >> 1)
+    return data[at:end].decode(), end
 
 
 def _rest(data: bytes, number: int, at: int) -> tuple[int, int]:

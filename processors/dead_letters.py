@@ -38,7 +38,7 @@ class DeadLetters:
         message: str,
         project_id: str | None = None,
         collection: str | None = None,
-    ) -> tuple[str, bytes]:
+    ) -> tuple[bytes, bytes]:
         """The id and the record of the dead letter of a Kafka record. The id is the same whenever it is made."""
         dead_letters.labels("processor", reason).inc()
         message = message[:MESSAGE_MAX].encode(errors="backslashreplace").decode()
@@ -54,7 +54,7 @@ class DeadLetters:
                 offset=record.offset,
             )
         id_ = origin_id(record.topic, record.partition, record.offset)
-        return id_, self._codec.encode(
+        return id_.encode(), self._codec.encode(
             {
                 "id": id_,
                 "stage": "processor",

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import combinations
+from operator import eq
 from typing import Any, NamedTuple
 
 import orjson
@@ -10,13 +12,8 @@ import orjson
 from headwater.rules import RuleError, check_property_name
 from headwater.settings import Settings
 from processors.addons import ADDONS, AddonError
-from processors.addons.addon import Found, LookUp
-
-PLACEHOLDER = "${keen."
-"""What the JSON text of every event with a placeholder holds: where it does not, no value needs to be looked at."""
-
-IP_PLACEHOLDER = "${keen.ip}"
-USER_AGENT_PLACEHOLDER = "${keen.user_agent}"
+from processors.addons.addon import LookUp
+from processors.shapes import Shape
 
 PLANS = 1_000  # distinct texts of keen.addons to remember
 PLAN_TEXT_MAX = 8_192  # characters; a longer text is read anew each time
@@ -37,10 +34,19 @@ class Step(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What a text of keen.addons asks for: the steps in order, and the properties to delete at the end."""
+    """What a text of keen.addons asks for: the steps in order, and the properties to delete at the end.
+
+    `apart` says that nothing but its own step changes what is at an output. `outputs` are their dotted paths.
+    """
 
     steps: tuple[Step, ...]
     removals: tuple[Path, ...]
+    outputs: tuple[str, ...]
+    apart: bool
+
+
+Added = tuple[tuple[str, ...], tuple[Shape | None, ...]]
+"""What add-ons put into an event: the outputs' dotted paths, and the shape of what is at each; None where nothing is."""
 
 
 class Enricher:
@@ -55,47 +61,56 @@ class Enricher:
     def enrich(
         self,
         properties: Properties,
-        addons: str | None,
-        *,
-        ip: str | None = None,
-        user_agent: str | None = None,
+        addons: str,
         timestamp: int | None = None,
         received_at: int | None = None,
-        event_id: str | None = None,
-        placeholders: bool = True,
-    ) -> None:
-        """Change `properties`, as parsed from JSON, in place: first placeholders, then the add-ons, in their order.
+        event_id: bytes | None = None,
+    ) -> Added | None:
+        """Run the add-ons on `properties`, as parsed from JSON, in their order, and put in place what they find.
 
-        `addons` is the JSON text of `keen.addons` (the field of raw_event); the other arguments are what `${keen.ip}`,
-        `${keen.user_agent}` and the paths `keen.timestamp`, `keen.created_at` (both in milliseconds) and `keen.id` stand
-        for. A caller that has the properties' JSON text passes `placeholders=PLACEHOLDER in text`, which spares the walk.
+        `addons` is the JSON text of `keen.addons` (the field of raw_event); the other arguments are what the paths
+        `keen.timestamp`, `keen.created_at` (both in milliseconds) and `keen.id` stand for. Each output is merged into the
+        object at its path, made where there is none. The value of an input that is missing, null or no string gives no
+        output. The properties are not to be changed afterwards: events share results.
 
-        A placeholder that is the whole string becomes null where its value is not known; within a string it vanishes.
-        Each output is merged into the object at its path, made where there is none. The value of an input that is
-        missing, null or no string gives no output. Raises AddonError for what can never work: an unknown add-on, a
-        missing input or output, an output under `keen` or at a property that is no object. The properties are then half
-        changed and must not be used. No result is shared between events.
+        Says what was added where all of it is at the outputs' paths and nothing else is; else None. Raises AddonError for
+        what can never work: an unknown add-on, a missing input or output, an output under `keen` or at a property that is
+        no object. The properties are then half changed and must not be used.
         """
-        if placeholders:
-            _fill(properties, ip, user_agent)
-        if addons is None:
-            return
-        plan = self._kept_plan(addons) if len(addons) <= PLAN_TEXT_MAX else self._plan(addons)
-        for name, look_up, subject, others, output in plan.steps:
-            value = _value(properties, subject)
+        steps, removals, outputs, apart = (
+            self._kept_plan(addons) if len(addons) <= PLAN_TEXT_MAX else self._plan(addons)
+        )
+        shapes: list[Shape | None] = []
+        alone = apart
+        for name, look_up, subject, others, output in steps:
+            value = properties.get(subject[0]) if len(subject) == 1 else _value(properties, subject)
             if value is None and subject[0] == "keen":
                 value = _envelope(subject, timestamp, received_at, event_id)
-            if type(value) is not str:
+            found = None
+            if type(value) is str:
+                if others:
+                    more = [_value(properties, path) for path in others]
+                    found = look_up(value, *[other if type(other) is str else None for other in more])
+                else:
+                    found = look_up(value)
+            if found is None:
+                alone = alone and not _holds(properties, output)
+                shapes.append(None)
                 continue
-            if others:
-                more = [_value(properties, path) for path in others]
-                found = look_up(value, *[other if type(other) is str else None for other in more])
+            here = properties if len(output) == 1 else _holder(properties, output, name)
+            last = output[-1]
+            target = here.get(last)
+            if target is None:
+                here[last] = found.values if apart else found.copy()
+            elif type(target) is dict:
+                _merge(target, found.copy())
+                alone = False
             else:
-                found = look_up(value)
-            if found is not None:
-                _put(properties, output, found, name)
-        for path in plan.removals:
+                raise _no_object(name, output, last)
+            shapes.append(found.shape)
+        for path in removals:
             _remove(properties, path)
+        return (outputs, tuple(shapes)) if alone else None
 
     def _plan(self, addons: str) -> Plan:
         """Read and check a text of keen.addons. Raises AddonError."""
@@ -123,7 +138,9 @@ class Enricher:
             steps.append(Step(name, self._look_up[name], subject, tuple(others), output))
             if addon.removal is not None and given.get(addon.removal.name) is True:
                 removals.append(inputs[addon.removal.input])
-        return Plan(tuple(steps), tuple(removals))
+        touched = [step.output for step in steps] + removals
+        outputs = tuple(".".join(step.output) for step in steps)
+        return Plan(tuple(steps), tuple(removals), outputs, not any(_overlap(*two) for two in combinations(touched, 2)))
 
     def _output_path(self, name: str, output: object) -> Path:
         if not isinstance(output, str) or not output:
@@ -148,30 +165,6 @@ def _input_path(name: str, field: str, given: Properties) -> Path:
     return tuple(path.split("."))
 
 
-def _fill(holder: Any, ip: str | None, user_agent: str | None) -> None:
-    """Replace the placeholders in all string values under `holder`, a dict or list."""
-    for key, value in holder.items() if type(holder) is dict else enumerate(holder):
-        kind = type(value)
-        if kind is str:
-            if PLACEHOLDER in value:
-                holder[key] = _filled(value, ip, user_agent)
-        elif kind is dict or kind is list:
-            _fill(value, ip, user_agent)
-
-
-def _filled(text: str, ip: str | None, user_agent: str | None) -> str | None:
-    if text == IP_PLACEHOLDER:
-        return ip
-    if text == USER_AGENT_PLACEHOLDER:
-        return user_agent
-    return _replaced(text, ip or "", user_agent or "")
-
-
-def _replaced(text: str, ip: str, user_agent: str) -> str:
-    """The address first: the agent is the sender's text, in which nothing is replaced."""
-    return text.replace(IP_PLACEHOLDER, ip).replace(USER_AGENT_PLACEHOLDER, user_agent)
-
-
 def _value(properties: Properties, path: Path) -> object:
     """The value at the path; None where there is none."""
     value: object = properties
@@ -182,11 +175,11 @@ def _value(properties: Properties, path: Path) -> object:
     return value
 
 
-def _envelope(path: Path, timestamp: int | None, received_at: int | None, event_id: str | None) -> str | None:
+def _envelope(path: Path, timestamp: int | None, received_at: int | None, event_id: bytes | None) -> str | None:
     """What the event's own fields have for a path under `keen`."""
     match path:
         case ("keen", "id"):
-            return event_id
+            return None if event_id is None else event_id.decode()
         case ("keen", "timestamp"):
             at = timestamp
         case ("keen", "created_at"):
@@ -198,24 +191,27 @@ def _envelope(path: Path, timestamp: int | None, received_at: int | None, event_
     return datetime.fromtimestamp(at / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _put(properties: Properties, path: Path, found: Found, name: str) -> None:
-    """Merge a copy of what was found into the object at the path, made where there is none. Raises AddonError."""
-    here: Any = properties
+def _holds(properties: Properties, path: Path) -> bool:
+    """Whether there is anything at the path, if only null."""
+    holder = _value(properties, path[:-1])
+    return type(holder) is dict and path[-1] in holder
+
+
+def _holder(properties: Properties, path: Path, name: str) -> Properties:
+    """The object that holds the path's last part, made where there is none. Raises AddonError."""
+    here = properties
     for part in path[:-1]:
         below = here.get(part)
         if below is None:
             below = here[part] = {}
         elif type(below) is not dict:
-            raise AddonError(name, f"output {'.'.join(path)[:200]}: the event's {part[:100]} is not an object")
+            raise _no_object(name, path, part)
         here = below
-    last = path[-1]
-    target = here.get(last)
-    if target is None:
-        here[last] = found.copy()
-    elif type(target) is dict:
-        _merge(target, found.copy())
-    else:
-        raise AddonError(name, f"output {'.'.join(path)[:200]}: the event's {last[:100]} is not an object")
+    return here
+
+
+def _no_object(name: str, path: Path, part: str) -> AddonError:
+    return AddonError(name, f"output {'.'.join(path)[:200]}: the event's {part[:100]} is not an object")
 
 
 def _merge(target: Properties, values: Properties) -> None:
@@ -226,6 +222,11 @@ def _merge(target: Properties, values: Properties) -> None:
             existing.update(value)
         else:
             target[key] = value
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    """Whether one of two paths is, holds or is within the other."""
+    return all(map(eq, one, other))
 
 
 def _remove(properties: Properties, path: Path) -> None:

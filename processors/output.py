@@ -34,10 +34,10 @@ class Output:
             }
         )
         self.largest = settings.topic_max_message_bytes - OVERHEAD
-        self.too_large: set[tuple[str, str]] = set()  # topic and id of what Kafka refused as too large
+        self.too_large: set[tuple[str, bytes]] = set()  # topic and id of what Kafka refused as too large
         self._failed: KafkaError | None = None
 
-    def produce(self, topic: str, key: str, value: bytes) -> None:
+    def produce(self, topic: str, key: bytes, value: bytes) -> None:
         """Queue a record; waits for room where there is none. Raises OutputFullError, KafkaException."""
         try:
             self._producer.produce(topic, value, key, on_delivery=self._delivered)
@@ -71,7 +71,7 @@ class Output:
         self._producer.purge()
         self._producer.close()
 
-    def _produce_when_there_is_room(self, topic: str, key: str, value: bytes) -> None:
+    def _produce_when_there_is_room(self, topic: str, key: bytes, value: bytes) -> None:
         deadline = time.monotonic() + FULL_SECONDS
         while time.monotonic() < deadline:
             self._producer.poll(0.05)
@@ -87,4 +87,4 @@ class Output:
             return
         self._failed = error
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            self.too_large.add((message.topic() or "", (message.key() or b"").decode()))
+            self.too_large.add((message.topic() or "", message.key() or b""))

@@ -4,11 +4,11 @@ Pure but for what it calls: routes and enricher answer from memory, output queue
 collection's topic or as a dead letter; whatever goes wrong with one record concerns that record only.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Sequence
+from typing import NamedTuple
 
 import orjson
 from aiokafka.structs import ConsumerRecord
-from confluent_kafka import KafkaException
 
 from headwater.metrics import records_processed
 from headwater.rules import RuleError
@@ -16,45 +16,94 @@ from headwater.settings import Settings
 from headwater.topics import dead_letters_topic, raw_topic
 from processors import datums
 from processors.addons import AddonError
-from processors.catalogue import Surveyor
+from processors.catalogue import Paths, Surveyor, add_paths
 from processors.dead_letters import DeadLetters, RefusedError
-from processors.enrich import PLACEHOLDER, Enricher
-from processors.output import Output, OutputFullError
+from processors.enrich import Added, Enricher
+from processors.output import Output
 from processors.records import RawEvent, RawReader, UnreadableError
 from processors.routing import Key, Route, Routes
 from processors.state import PartitionState
 
-PLACEHOLDER_BYTES = PLACEHOLDER.encode()
+SLICE = 250  # records that are worked on at once: so few that the processor's caches hold their events
+
 REASONS: dict[type[Exception], str] = {
     UnreadableError: "unreadable",
     RuleError: "invalid_event",
     AddonError: "addon_failed",
 }
 
-Read = RawEvent | Exception
-
 
 class UnresolvedError(Exception):
-    """A collection has to be resolved (again) before the block can be processed."""
+    """Collections have to be resolved (again) before the block can be processed: `keys`."""
+
+    def __init__(self, keys: set[Key]) -> None:
+        super().__init__(keys)
+        self.keys = keys
 
 
-class _Batch:
-    """What a block has for one collection, in columns."""
+class _Refused(NamedTuple):
+    """A record for the dead letters; `otherwise` is the reason where the error is none that was expected."""
 
-    __slots__ = ("events", "records", "route", "values")
+    record: ConsumerRecord
+    error: Exception
+    otherwise: str
+    key: Key | None = None
+
+
+class _Slice:
+    """What a slice has for one collection, in columns."""
+
+    __slots__ = ("added", "events", "records", "route", "values")
 
     def __init__(self, route: Route) -> None:
         self.route = route
         self.records: list[ConsumerRecord] = []
         self.events: list[RawEvent] = []
+        self.added: list[Added | None] = []
         self.values: list[bytes] = []  # the records to put out
 
-    def remove(self, positions: Mapping[int, object]) -> None:
-        """Take these events out."""
+    def remove(self, positions: Container[int]) -> None:
+        """Take these events out, once they have been surveyed."""
         kept = [position for position in range(len(self.events)) if position not in positions]
         self.records = [self.records[position] for position in kept]
         self.events = [self.events[position] for position in kept]
         self.values = [self.values[position] for position in kept]
+
+
+class _Batch:
+    """What a block has for one collection, in columns; the events themselves are let go."""
+
+    __slots__ = ("ids", "offset", "paths", "received", "sizes", "timestamps", "topic", "values")
+
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
+        self.ids: list[bytes] = []
+        self.values: list[bytes] = []
+        self.timestamps: list[int] = []
+        self.received: list[int] = []
+        self.sizes: list[int] = []
+        self.paths: Paths = {}
+        self.offset = -1
+
+    def take(self, part: _Slice, paths: Paths) -> None:
+        """Add a slice with at least one event."""
+        _, ids, timestamps, received, _, _, sizes, _, _ = zip(*part.events, strict=True)
+        self.ids += ids
+        self.values += part.values
+        self.timestamps += timestamps
+        self.received += received
+        self.sizes += sizes
+        self.offset = part.records[-1].offset
+        add_paths(self.paths, paths)
+
+
+class _Block:
+    """What becomes of a block, until nothing can stand against it any more."""
+
+    def __init__(self) -> None:
+        self.batches: dict[Key, _Batch] = {}
+        self.refused: list[_Refused] = []
+        self.unresolved: set[Key] = set()
 
 
 class Pipeline:
@@ -70,111 +119,94 @@ class Pipeline:
         self._dead_letters = DeadLetters()
         self._dead_letters_topic = dead_letters_topic(settings)
 
-    def read(self, records: Sequence[ConsumerRecord]) -> list[Read]:
-        """The records' events, or what is wrong with each."""
-        read = self._reader.read
-        events: list[Read] = []
-        for record in records:
-            try:
-                events.append(read(record.value, record.partition, record.offset, record.timestamp))
-            except Exception as error:  # bytes from anywhere: none may stop the others
-                events.append(error)
-        return events
-
-    def unknown(self, events: Sequence[Read]) -> set[Key]:
-        """The collections that `Routes.resolve` has to find out about before `process`."""
-        keys = {(event.project_id, event.collection) for event in events if type(event) is RawEvent}
-        return {key for key in keys if self._routes.known(key) is None}
-
-    def process(
-        self, records: Sequence[ConsumerRecord], events: Sequence[Read], state: PartitionState, now: int
-    ) -> None:
+    def process(self, records: Sequence[ConsumerRecord], state: PartitionState, now: int) -> None:
         """Put out the events of one partition and count them in its state; `now` in milliseconds since 1970 UTC.
 
         Raises UnresolvedError, OutputFullError, and KafkaException where output is impossible: nothing of the block has
         then been counted, and it has to be processed again.
         """
-        batches = self._prepare(records, events, now)
-        surveys = {}
+        block = _Block()
+        for first in range(0, len(records), SLICE):
+            self._add(records[first : first + SLICE], now, block)
+        if block.unresolved:
+            raise UnresolvedError(block.unresolved)
         produce = self._output.produce
-        for key, batch in batches.items():
-            surveys[key], refused = self._surveyor.survey(
-                [event.properties for event in batch.events], [event.received_at for event in batch.events]
-            )
-            for position, error in refused.items():
-                self._refuse(batch.records[position], error, "invalid_event", key)
-            if refused:
-                batch.remove(refused)
-            for event, value in zip(batch.events, batch.values, strict=True):
-                produce(batch.route.topic, event.id, value)
-        for key, batch in batches.items():
-            if batch.events:
-                offset = batch.records[-1].offset
-                aggregates, catalogue = state.change(*key)
-                aggregates.add(
-                    [event.timestamp for event in batch.events],
-                    [event.received_at for event in batch.events],
-                    [event.size for event in batch.events],
-                    offset,
-                    now,
-                )
-                catalogue.add(surveys[key], offset, self._max_paths)
+        for refused in block.refused:
+            produce(self._dead_letters_topic, *self._letter(refused))
+        for batch in block.batches.values():
+            topic = batch.topic
+            for id_, value in zip(batch.ids, batch.values, strict=True):
+                produce(topic, id_, value)
+        for key, batch in block.batches.items():
+            aggregates, catalogue = state.change(*key)
+            aggregates.add(batch.timestamps, batch.received, batch.sizes, batch.offset, now)
+            catalogue.add(batch.paths, batch.offset, self._max_paths)
         records_processed.inc(len(records))
         self._output.poll()
 
-    def _prepare(self, records: Sequence[ConsumerRecord], events: Sequence[Read], now: int) -> dict[Key, _Batch]:
-        """Enrich and encode the events, by collection; what cannot be is refused."""
-        batches: dict[Key, _Batch] = {}
-        processed = datums.long(now)
-        enrich, event_record, dumps = self._enricher.enrich, datums.event, orjson.dumps
-        largest, too_large = self._output.largest, self._output.too_large
-        for record, event in zip(records, events, strict=True):
-            if isinstance(event, Exception):
-                self._refuse(record, event, "unreadable")
-                continue
-            project_id, collection, id_, timestamp, received_at, ip, user_agent, addons, _, text, properties = event
-            key = project_id, collection
-            try:
-                batch = batches.get(key)
+    def _add(self, records: Sequence[ConsumerRecord], now: int, block: _Block) -> None:
+        """Add what comes of a slice of records."""
+        for key, part in self._prepare(records, now, block).items():
+            received = [event.received_at for event in part.events]
+            paths, against = self._surveyor.survey([event.properties for event in part.events], received, part.added)
+            if against:
+                for position, error in against.items():
+                    block.refused.append(_Refused(part.records[position], error, "invalid_event", key))
+                part.remove(against)
+            if part.events:
+                batch = block.batches.get(key)
                 if batch is None:
-                    batch = batches[key] = _Batch(self._route(key))
-                placeholders = PLACEHOLDER_BYTES in text
-                if placeholders or addons is not None:
-                    enrich(
-                        properties,
-                        addons,
-                        ip=ip,
-                        user_agent=user_agent,
-                        timestamp=timestamp,
-                        received_at=received_at,
-                        event_id=id_,
-                        placeholders=placeholders,
-                    )
-                    text = dumps(properties)
-                value = event_record(batch.route.prefix, id_, timestamp, received_at, processed, text)
-                if len(value) > largest or (too_large and (batch.route.topic, id_) in too_large):
-                    raise RefusedError("too_large", f"the event's record has {len(value)} bytes; {largest} is the most")
-            except (UnresolvedError, OutputFullError, KafkaException):
-                raise
-            except Exception as error:
-                self._refuse(record, error, "invalid_event" if addons is None else "addon_failed", key)
+                    batch = block.batches[key] = _Batch(part.route.topic)
+                batch.take(part, paths)
+
+    def _prepare(self, records: Sequence[ConsumerRecord], now: int, block: _Block) -> dict[Key, _Slice]:
+        """Read, enrich and encode events, by collection."""
+        slices: dict[Key, _Slice] = {}
+        processed = datums.long(now)
+        read, enrich, event_record, dumps = self._reader.read, self._enricher.enrich, datums.event, orjson.dumps
+        largest, too_large = self._output.largest, self._output.too_large
+        for record in records:
+            try:
+                event = read(record.value, record.partition, record.offset, record.timestamp)
+            except Exception as error:  # bytes from anywhere: none may stop the others
+                block.refused.append(_Refused(record, error, "unreadable"))
                 continue
-            batch.records.append(record)
-            batch.events.append(event)
-            batch.values.append(value)
-        return batches
+            key, id_, timestamp, received_at, times, addons, _, text, properties = event
+            try:
+                part = slices.get(key)
+                if part is None:
+                    part = slices[key] = _Slice(self._route(key))
+                added = None
+                if addons is not None:
+                    added = enrich(properties, addons, timestamp, received_at, id_)
+                    text = dumps(properties)
+                value = event_record(part.route.prefix, id_, times, processed, text)
+                if len(value) > largest or (too_large and (part.route.topic, id_) in too_large):
+                    raise RefusedError("too_large", f"the event's record has {len(value)} bytes; {largest} is the most")
+            except UnresolvedError:
+                block.unresolved.add(key)
+                continue
+            except Exception as error:
+                reason = "invalid_event" if addons is None else "addon_failed"
+                block.refused.append(_Refused(record, error, reason, key))
+                continue
+            part.records.append(record)
+            part.events.append(event)
+            part.added.append(added)
+            part.values.append(value)
+        return slices
 
     def _route(self, key: Key) -> Route:
         route = self._routes.known(key)
         if isinstance(route, Route):
             return route
         if route is None:
-            raise UnresolvedError
+            raise UnresolvedError({key})
         raise RefusedError(route.reason, str(route))
 
-    def _refuse(self, record: ConsumerRecord, error: Exception, otherwise: str, key: Key | None = None) -> None:
-        """Send a record to the dead letters; `otherwise` is the reason where the error is none that was expected."""
+    def _letter(self, refused: _Refused) -> tuple[bytes, bytes]:
+        """The dead letter of a record: its id and its record."""
+        record, error, otherwise, key = refused
         reason = error.reason if isinstance(error, RefusedError) else REASONS.get(type(error), otherwise)
         project_id, collection = key or (None, None)
-        id_, letter = self._dead_letters.letter(record, reason, error, str(error), project_id, collection)
-        self._output.produce(self._dead_letters_topic, id_, letter)
+        return self._dead_letters.letter(record, reason, error, str(error), project_id, collection)

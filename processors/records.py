@@ -17,14 +17,19 @@ from headwater.rules import (
     parse_timestamp,
     take_reserved,
 )
+from processors import datums
 from processors.datums import RAW_EVENT_FIELDS, RawDatum, raw_event
+from processors.placeholders import fill, fill_text, has_placeholder
+from processors.routing import Key
 
 ENVELOPE_FIELDS = frozenset(
     {"project_id", "collection", "id", "timestamp", "received_at", "ip", "user_agent", "addons", "properties"}
 )
-CANONICAL_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+CANONICAL_ID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 DIGITS = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 LONG_RUN = b"0" * 19  # the shortest run of digits that may be no 64-bit integer
+SAMPLED = 6  # of each run as long, three bytes in a row are in a sample of every sixth
+SAMPLED_RUN = b"000"
 
 
 class UnreadableError(ValueError):
@@ -32,15 +37,17 @@ class UnreadableError(ValueError):
 
 
 class RawEvent(NamedTuple):
-    """One event as read: `properties` and their JSON `text`; `size` is that text's length as it was received."""
+    """One event as read, its placeholders replaced.
 
-    project_id: str
-    collection: str
-    id: str
+    `key` is project and collection, `id` a UUID in its canonical form, `times` are timestamp and received_at as an event's
+    record has them, `text` is the JSON of `properties`, `size` its length as it was received.
+    """
+
+    key: Key
+    id: bytes
     timestamp: int
     received_at: int
-    ip: str | None
-    user_agent: str | None
+    times: bytes
     addons: str | None
     size: int
     text: bytes
@@ -67,9 +74,33 @@ class RawReader:
             raise UnreadableError("the record is empty")
         if value.startswith(b"{"):
             return self._from_envelope(value, partition, offset, record_time)
-        project_id, collection, id_, timestamp, received_at, ip, user_agent, addons, text = self._datum(value)
+        key, id_, timestamp, received_at, times, ip, user_agent, addons, text = self._datum(value)
+        size = len(text)
+        filled = fill_text(text, ip, user_agent) if has_placeholder(text) else text
+        properties = self._properties(text if filled is None else filled)
+        if filled is None:
+            filled = _filled(properties, ip, user_agent)
+        if timestamp is None:
+            timestamp = record_time
+        if received_at is None:
+            received_at = record_time
+        if not TIMESTAMP_MIN <= timestamp <= TIMESTAMP_MAX:
+            raise _bad_time("timestamp", timestamp)
+        if not TIMESTAMP_MIN <= received_at <= TIMESTAMP_MAX:
+            raise _bad_time("received_at", received_at)
+        if times is None:
+            times = datums.times(timestamp, received_at)
+            if id_ is None:
+                id_ = origin_id(self._topic, partition, offset).encode()
+            elif CANONICAL_ID(id_) is None:
+                id_ = event_id(key[0], id_.decode()).encode()
+        assert id_ is not None
+        return RawEvent(key, id_, timestamp, received_at, times, addons, size, filled, properties)
+
+    def _properties(self, text: bytes) -> dict[str, Any]:
+        """The object in JSON text, its integers exact."""
         try:
-            if LONG_RUN in text.translate(DIGITS):
+            if SAMPLED_RUN in text[::SAMPLED].translate(DIGITS) and LONG_RUN in text.translate(DIGITS):
                 properties = parse_json(text)
                 check_event(properties, self._max_depth)
             else:
@@ -80,31 +111,7 @@ class RawReader:
             raise UnreadableError(f"properties are not JSON: {error}") from None
         if type(properties) is not dict:
             raise UnreadableError("properties are not a JSON object")
-        if timestamp is None:
-            timestamp = record_time
-        if not TIMESTAMP_MIN <= timestamp <= TIMESTAMP_MAX:
-            raise _bad_time("timestamp", timestamp)
-        if received_at is None:
-            received_at = record_time
-        elif not TIMESTAMP_MIN <= received_at <= TIMESTAMP_MAX:
-            raise _bad_time("received_at", received_at)
-        if id_ is None:
-            id_ = origin_id(self._topic, partition, offset)
-        elif CANONICAL_ID(id_) is None:
-            id_ = event_id(project_id, id_)
-        return RawEvent(
-            project_id,
-            collection,
-            id_,
-            timestamp,
-            received_at,
-            ip,
-            user_agent,
-            addons,
-            len(text),
-            text,
-            properties,
-        )
+        return properties
 
     def _datum(self, value: bytes) -> RawDatum:
         try:
@@ -113,7 +120,17 @@ class RawReader:
             record = self._codec.decode(value)  # another version of the schema, or nothing of ours
         except (ValueError, IndexError) as error:
             raise UnreadableError(f"not a raw_event record: {error}") from None
-        return (*(record[name] for name in RAW_EVENT_FIELDS if name != "properties"), record["properties"].encode())
+        return RawDatum(
+            (record["project_id"], record["collection"]),
+            None if record["id"] is None else record["id"].encode(),
+            record["timestamp"],
+            record["received_at"],
+            None,
+            record["ip"],
+            record["user_agent"],
+            record["addons"],
+            record["properties"].encode(),
+        )
 
     def _from_envelope(self, value: bytes, partition: int, offset: int, record_time: int) -> RawEvent:
         """Written without the collector, so all that it would have checked is checked here."""
@@ -143,20 +160,34 @@ class RawReader:
         if timestamp is None:
             timestamp = record_time if reserved.timestamp is None else reserved.timestamp
         received_at = _time(envelope, "received_at")
+        if received_at is None:
+            received_at = record_time
+        id_ = event_id(project_id, given_id) if given_id else origin_id(self._topic, partition, offset)
         addons = envelope.get("addons") or reserved.addons
+        ip, user_agent = _text(envelope, "ip"), _text(envelope, "user_agent")
+        text = orjson.dumps(properties)
+        if has_placeholder(text):
+            text = _filled(properties, ip, user_agent)
         return RawEvent(
-            project_id,
-            collection,
-            event_id(project_id, given_id) if given_id else origin_id(self._topic, partition, offset),
+            (project_id, collection),
+            id_.encode(),
             timestamp,
-            record_time if received_at is None else received_at,
-            _text(envelope, "ip"),
-            _text(envelope, "user_agent"),
+            received_at,
+            datums.times(timestamp, received_at),
             addons if addons is None or type(addons) is str else orjson.dumps(addons).decode(),
             size,
-            orjson.dumps(properties),
+            text,
             properties,
         )
+
+
+def _filled(properties: dict[str, Any], ip: str | None, user_agent: str | None) -> bytes:
+    """The text of properties whose placeholders are replaced in place."""
+    try:
+        fill(properties, ip, user_agent)
+        return orjson.dumps(properties)
+    except (RecursionError, TypeError):
+        raise RuleError("InvalidPropertyValueError", "The event is nested too deeply.") from None
 
 
 def _text(envelope: dict[str, Any], name: str) -> str | None:

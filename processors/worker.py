@@ -123,19 +123,18 @@ class Worker:
                 begin = progress.next
         try:
             records = [record for record in block.records if record.offset >= begin]
-            events = self._pipeline.read(records)
             while True:
-                await self._resolve(self._pipeline.unknown(events))
                 await self._room()
                 async with self._cut:
                     if self._owned.get(partition) is not owned or progress.next != begin:
                         return  # revoked or rewound while we waited
                     try:
-                        self._pipeline.process(records, events, owned.state, _now())
-                    except UnresolvedError:
-                        continue
-                    progress.advance(block.end)
-                    return
+                        self._pipeline.process(records, owned.state, _now())
+                        progress.advance(block.end)
+                        return
+                    except UnresolvedError as error:
+                        unresolved = error.keys
+                await self._resolve(unresolved)
         except (OutputFullError, KafkaException) as error:
             log.warning("output is not possible; trying again", partition=partition, error=str(error))
         except Exception:
@@ -144,11 +143,10 @@ class Worker:
         await asyncio.sleep(RETRY_SECONDS)
 
     async def _resolve(self, keys: set[Key]) -> None:
-        resolved = not keys
-        while not resolved:
+        while True:
             try:
                 await self._in_thread(partial(self._routes.resolve, keys))
-                resolved = True
+                return
             except KafkaException as error:
                 log.warning("topics of collections cannot be made; trying again", error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from headwater.settings import Settings
+from processors.shapes import Shape, shape_of
 
 CACHED_LENGTH_MAX = 1_024  # characters of input; longer values are rare, and kept they would take unbounded memory
 
@@ -45,13 +46,14 @@ class Removal:
 
 
 class Found(NamedTuple):
-    """A result as the cache keeps it, with the names of its values that are a dict or list and must be copied."""
+    """A result as the cache keeps it, with its shape, and the names of its values that are a dict or list."""
 
     values: Result
+    shape: Shape
     nested: tuple[str, ...]
 
     def copy(self) -> Result:
-        """The result for one event to own."""
+        """The result for one event to own and change."""
         values = self.values.copy()
         for name in self.nested:
             values[name] = values[name].copy()
@@ -69,7 +71,8 @@ def cached(parse: Parse, entries: int) -> LookUp:
         result = parse(value, *others)
         if result is None:
             return None
-        return Found(result, tuple(name for name, part in result.items() if isinstance(part, (dict, list))))
+        nested = tuple(name for name, part in result.items() if isinstance(part, (dict, list)))
+        return Found(result, shape_of(result), nested)
 
     kept = lru_cache(entries)(find)
 

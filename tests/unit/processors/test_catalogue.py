@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.rules import RuleError, check_event
-from processors.catalogue import BITS, EMPTY_OBJECT, Catalogue, Surveyor
+from processors.catalogue import Catalogue, Surveyor
+from processors.shapes import BITS, EMPTY_OBJECT, shape_of
 
 names = st.sampled_from(["a", "b", "c", "d"])
 scalars = st.none() | st.booleans() | st.integers(-9, 9) | st.floats(-1, 1) | st.sampled_from(["", "x"])
@@ -21,7 +22,7 @@ events = st.dictionaries(names, values, max_size=4)
 
 def paths_of(event: dict[str, Any], parent: str = "") -> dict[str, int]:
     """Path and type bit by definition."""
-    paths = {}
+    paths: dict[str, int] = {}
     for name, value in event.items():
         if isinstance(value, dict) and value:
             paths |= paths_of(value, f"{parent}{name}.")
@@ -38,6 +39,12 @@ def counted(block: list[tuple[dict[str, Any], int]], into: dict[str, list[int]])
             entry[0] |= bit
             entry[1], entry[2] = min(entry[1], received), max(entry[2], received)
             entry[3] += 1
+
+
+@given(events)
+def test_the_shape_of_an_object_is_its_paths(event: dict[str, Any]) -> None:
+    assert dict(shape_of(event)) == paths_of(event)
+    assert shape_of(event) == shape_of(dict(event))
 
 
 blocks = st.lists(st.lists(st.tuples(events, st.integers(0, 99)), max_size=8), max_size=4)

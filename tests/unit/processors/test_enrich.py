@@ -1,4 +1,4 @@
-"""Enrichment of whole events: placeholders, paths, merging, and what can never work."""
+"""Enrichment of whole events: paths, merging, and what can never work."""
 
 import copy
 from typing import Any
@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from headwater.rules import check_event
 from headwater.settings import Settings
 from processors.addons import ADDONS, AddonError
-from processors.enrich import PLACEHOLDER, Enricher
+from processors.catalogue import Surveyor
+from processors.enrich import Enricher
 
 Properties = dict[str, Any]
 IP = "81.2.69.142"
@@ -32,52 +33,16 @@ def enriched(enricher: Enricher, properties: Properties, *addons: object, **even
     return properties
 
 
-# Placeholders
-
-
-def test_placeholders_are_replaced_in_all_string_values(enricher: Enricher) -> None:
-    properties = {
-        "a": "${keen.ip}",
-        "b": {"c": ["${keen.user_agent}", {"d": "from ${keen.ip} by ${keen.user_agent}"}], "e": 1},
-        "f": "${keen.other} $keen.ip {keen.ip}",
-    }
-    enricher.enrich(properties, None, ip=IP, user_agent="curl")
-    assert properties == {
-        "a": IP,
-        "b": {"c": ["curl", {"d": f"from {IP} by curl"}], "e": 1},
-        "f": "${keen.other} $keen.ip {keen.ip}",
-    }
-
-
-def test_what_is_not_known_is_null_or_vanishes(enricher: Enricher) -> None:
-    properties = {"a": "${keen.ip}", "b": "[${keen.ip}|${keen.user_agent}]", "c": ["${keen.user_agent}"]}
-    enricher.enrich(properties, None)
-    assert properties == {"a": None, "b": "[|]", "c": [None]}
-
-
-def test_nothing_is_replaced_inside_what_the_sender_said(enricher: Enricher) -> None:
-    properties = {"a": "${keen.user_agent}", "b": "${keen.user_agent} ${keen.ip}"}
-    enricher.enrich(properties, None, ip=IP, user_agent="I am ${keen.ip}")
-    assert properties == {"a": "I am ${keen.ip}", "b": f"I am ${{keen.ip}} {IP}"}
-
-
-def test_the_caller_may_spare_the_walk(enricher: Enricher) -> None:
-    properties = {"a": "no placeholder"}
-    enricher.enrich(properties, None, ip=IP, placeholders=PLACEHOLDER in orjson.dumps(properties).decode())
-    assert properties == {"a": "no placeholder"}
-
-
 # Inputs
 
 
-def test_add_ons_see_replaced_placeholders_and_what_earlier_ones_put(enricher: Enricher) -> None:
+def test_add_ons_see_what_earlier_ones_put(enricher: Enricher) -> None:
     result = enriched(
         enricher,
-        {"ip": "${keen.ip}", "page": {"full": "https://example.com/?next=https%3A%2F%2Fa.example.org%2F"}},
+        {"ip": IP, "page": {"full": "https://example.com/?next=https%3A%2F%2Fa.example.org%2F"}},
         ask("ip_to_geo", "geo", ip="ip"),
         ask("url_parser", "page.info", url="page.full"),
         ask("url_parser", "next", url="page.info.query_string.next"),
-        ip=IP,
     )
     assert result["geo"]["city"] == "Gamlingay"
     assert result["next"] == {"protocol": "https", "domain": "a.example.org", "path": "/"}
@@ -92,7 +57,7 @@ def test_the_events_own_fields_are_inputs(enricher: Enricher) -> None:
         ask("url_parser", "id", url="keen.id"),
         timestamp=-1,
         received_at=1_356_998_400_000,
-        event_id="b3b1",
+        event_id=b"b3b1",
     )
     assert (result["time"]["year"], result["time"]["second"], result["time"]["millisecond"]) == (1969, 59, 999)
     assert (result["created"]["year"], result["created"]["timezone"]) == (2013, "+00:00")
@@ -185,40 +150,32 @@ def test_an_output_at_what_is_no_object_fails(enricher: Enricher, there: object,
         enriched(enricher, properties, ask("url_parser", "a.b", url="u"))
 
 
-def test_results_are_not_shared_between_events(enricher: Enricher) -> None:
-    event = {"ip": IP, "ua": AGENT, "url": "https://e.com/?x=1", "at": "2026-01-01T00:00:00Z", "ref": "https://t.co/"}
-    addons = [
-        ask("ip_to_geo", "geo", ip="ip"),
-        ask("ua_parser", "tech", ua_string="ua"),
-        ask("url_parser", "page", url="url"),
-        ask("date_time_parser", "time", date_time="at"),
-        ask("referrer_parser", "from", referrer_url="ref", page_url="url"),
-        ask("ip_to_geo", "merged", ip="ip"),
-    ]
-    first, second = (enriched(enricher, {**event, "merged": {"city": "x"}}, *addons) for _ in range(2))
-    assert first == second
-    assert not containers(first) & containers(second)
-    vandalise(first)
-    assert enriched(enricher, {**event, "merged": {"city": "x"}}, *addons) == second
+EVENT = {"ip": IP, "ua": AGENT, "url": "https://e.com/?x=1", "at": "2026-01-01T00:00:00Z", "ref": "https://t.co/"}
+ALL = [
+    ask("ip_to_geo", "geo", ip="ip"),
+    ask("ua_parser", "tech", ua_string="ua"),
+    ask("url_parser", "page", url="url"),
+    ask("date_time_parser", "time", date_time="at"),
+    ask("referrer_parser", "from", referrer_url="ref", page_url="url"),
+]
 
 
-def containers(value: object) -> set[int]:
-    if isinstance(value, dict):
-        return {id(value)}.union(*map(containers, value.values()))
-    if isinstance(value, list):
-        return {id(value)}.union(*map(containers, value))
-    return set()
-
-
-def vandalise(value: object) -> None:
-    if isinstance(value, dict):
-        for part in value.values():
-            vandalise(part)
-        value.clear()
-    elif isinstance(value, list):
-        for part in value:
-            vandalise(part)
-        value.clear()
+@pytest.mark.parametrize(
+    "others",
+    [
+        [ask("ua_parser", "geo", ua_string="ua")],
+        [ask("url_parser", "tech.browser", url="url")],
+        [ask("url_parser", "page.query_string", url="ref"), ask("ip_to_geo", "page.query_string", ip="ip")],
+        [ask("ip_to_geo", "gone", ip="time.month_string", remove_ip_property=True)],
+        [ask("ip_to_geo", "gone", ip="tech.os.family", remove_ip_property=True)],
+    ],
+)
+def test_no_event_changes_what_another_one_has(enricher: Enricher, others: list[Properties]) -> None:
+    before = copy.deepcopy(enriched(enricher, dict(EVENT), *ALL))
+    changed = enriched(enricher, dict(EVENT), *ALL, *others)
+    assert changed != before
+    enriched(enricher, {**EVENT, "tech": {"os": {"family": "x"}}, "page": {"query_string": {}}}, *ALL)
+    assert enriched(enricher, dict(EVENT), *ALL) == before
 
 
 # What can never work
@@ -271,13 +228,13 @@ def test_the_registry_is_complete() -> None:
 
 # Any event, any wish
 
+ENRICHED = enriched(Enricher(Settings()), dict(EVENT), *ALL)
+
 names = st.sampled_from(["a", "b", "keen", "url", "ip"])
 paths = st.lists(names, min_size=1, max_size=3).map(".".join) | st.sampled_from(
     ["keen.timestamp", "keen.id", ".", "a."]
 )
-texts = st.text(max_size=20) | st.sampled_from(
-    [IP, AGENT, "${keen.ip}", "x ${keen.user_agent}", "https://e.com/?a.b=1&$c=2&=3&d", "2026-01-01T00:00:00Z"]
-)
+texts = st.text(max_size=20) | st.sampled_from([IP, AGENT, "https://e.com/?a.b=1&$c=2&=3&d", "2026-01-01T00:00:00Z"])
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
@@ -311,20 +268,35 @@ good_wishes = st.builds(
 @given(
     event=events,
     addons=st.lists(wishes | good_wishes, max_size=3) | values,
-    ip=st.none() | texts,
-    agent=st.none() | texts,
     at=st.none() | st.integers(-2_208_988_800_000, 10_413_791_999_999),
 )
 def test_enrichment_fails_only_as_it_says_and_leaves_a_valid_event(
-    enricher: Enricher, event: Properties, addons: object, ip: str | None, agent: str | None, at: int | None
+    enricher: Enricher, event: Properties, addons: object, at: int | None
 ) -> None:
     text = orjson.dumps(addons).decode()
     twin = copy.deepcopy(event)
-    outcome, again = (outcome_of(enricher, e, text, ip=ip, user_agent=agent, timestamp=at) for e in (event, twin))
+    outcome, again = (outcome_of(enricher, e, text, timestamp=at) for e in (event, twin))
     assert outcome == again
     assert orjson.dumps(event) == orjson.dumps(twin)
     if outcome is None:
         check_event(event, max_depth=20)
+    assert enriched(enricher, dict(EVENT), *ALL) == ENRICHED, "no event changes what another one has"
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(events, st.lists(good_wishes, max_size=3), st.integers(0, 9)), max_size=6))
+def test_what_was_added_is_what_a_survey_finds(
+    enricher: Enricher, given: list[tuple[Properties, list[Properties], int]]
+) -> None:
+    done = []
+    for event, wishes, at in given:
+        try:
+            added = enricher.enrich(event, orjson.dumps(wishes).decode(), event_id=b"https://e.com/a?b=c")
+        except AddonError:
+            continue
+        done.append((event, added, at))
+    members, added_to, times = [e for e, _, _ in done], [a for _, a, _ in done], [t for _, _, t in done]
+    assert Surveyor(20).survey(members, times, added_to) == Surveyor(20).survey(members, times)
 
 
 def outcome_of(enricher: Enricher, properties: Properties, addons: str, **event: Any) -> tuple[str, str] | None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from headwater.codec import codec
 from headwater.identity import event_id, origin_id
 from headwater.rules import TIMESTAMP_MAX, TIMESTAMP_MIN, RuleError
+from processors.datums import times
 from processors.records import RawEvent, RawReader, UnreadableError
 
 TOPIC, PARTITION, OFFSET, TIME = "raw", 3, 17, 1_769_904_000_000
@@ -32,21 +33,33 @@ def envelope(**fields: Any) -> bytes:
 @pytest.mark.parametrize("make", [avro, envelope])
 def test_what_is_not_given_comes_from_where_the_record_stands(make: Any) -> None:
     event = read(make())
-    assert (event.id, event.timestamp, event.received_at) == (origin_id(TOPIC, PARTITION, OFFSET), TIME, TIME)
-    assert (event.ip, event.user_agent, event.addons, event.text, event.size) == (None, None, None, b"{}", 2)
+    assert event.id == origin_id(TOPIC, PARTITION, OFFSET).encode()
+    assert (event.timestamp, event.received_at, event.times) == (TIME, TIME, times(TIME, TIME))
+    assert (event.addons, event.text, event.size) == (None, b"{}", 2)
 
 
 @pytest.mark.parametrize("make", [avro, envelope])
 def test_what_is_given_stays(make: Any) -> None:
     id_ = str(uuid.uuid4())
     event = read(make(id=id_, timestamp=1, received_at=2, ip="::1", user_agent="ua", addons="[]"))
-    assert event[:8] == (PROJECT, "c", id_, 1, 2, "::1", "ua", "[]")
+    assert event[:6] == ((PROJECT, "c"), id_.encode(), 1, 2, times(1, 2), "[]")
+
+
+@pytest.mark.parametrize("make", [avro, envelope])
+@pytest.mark.parametrize("value", ["${keen.ip}", "at ${keen.ip}"])
+def test_placeholders_are_replaced(make: Any, value: str) -> None:
+    given = orjson.dumps({"a": value}).decode()
+    event = read(make(ip="::1", user_agent="ua", properties=given))
+    assert event.properties == {"a": value.replace("${keen.ip}", "::1")}
+    assert orjson.loads(event.text) == event.properties
+    assert event.size == len(given)
+    assert read(make(properties=given)).properties == {"a": None if value == "${keen.ip}" else "at "}
 
 
 @pytest.mark.parametrize("make", [avro, envelope])
 def test_an_id_that_is_no_uuid_becomes_one(make: Any) -> None:
-    assert read(make(id="order 7")).id == event_id(PROJECT, "order 7")
-    assert read(make(id=str(uuid.UUID(int=0xABC)).upper())).id == str(uuid.UUID(int=0xABC))
+    assert read(make(id="order 7")).id == event_id(PROJECT, "order 7").encode()
+    assert read(make(id=str(uuid.UUID(int=0xABC)).upper())).id == str(uuid.UUID(int=0xABC)).encode()
 
 
 def test_the_text_of_an_avro_record_is_untouched() -> None:
@@ -59,7 +72,7 @@ def test_the_text_of_an_avro_record_is_untouched() -> None:
 def test_an_envelope_may_hold_what_keen_holds() -> None:
     keen = {"timestamp": "2026-02-01T00:00:00Z", "id": "7", "addons": [{"name": "n", "input": {}, "output": "o"}]}
     event = read(envelope(properties={"n": 1, "keen": keen}))
-    assert (event.timestamp, event.id, event.properties) == (TIME, event_id(PROJECT, "7"), {"n": 1})
+    assert (event.timestamp, event.id, event.properties) == (TIME, event_id(PROJECT, "7").encode(), {"n": 1})
     assert orjson.loads(event.addons or "") == keen["addons"]
     assert (event.text, event.size) == (b'{"n":1}', len(orjson.dumps({"n": 1, "keen": keen})))
     assert read(envelope(timestamp="1999-01-01", properties={"keen": keen})).timestamp == 915_148_800_000
