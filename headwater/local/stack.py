@@ -212,6 +212,8 @@ def _plan(
         update["clickhouse"] = options.clickhouse
     settings = Settings(**(options.settings.model_dump(exclude_none=True) | update))
     workers = [*(f"processor-{number + 1}" for number in range(options.processors)), "sink"]
-    health_ports = {name: ports.claim(FIRST_HEALTH_PORT, host) for name in workers}
+    for name in sorted(workers, key=lambda name: name not in kept):  # those that had one before have it again
+        kept[name] = ports.claim(kept.get(name, FIRST_HEALTH_PORT), host)
+    health_ports = {name: kept[name] for name in workers}
     services += headwater_services(settings, logs, health_ports)
     return replace(deployment, ports=kept), settings, services

@@ -134,6 +134,7 @@ def test_a_stack_from_its_first_start_to_its_end(new_stack: Callable[[str], Stac
     assert sorted(second["services"]) == sorted([*SERVICES, "processor-2"])
     same = ("url", "project_id", "write_key", "kafka", "clickhouse")
     assert [second[name] for name in same] == [first[name] for name in same]
+    assert all(second["services"][name]["port"] == first["services"][name]["port"] for name in SERVICES)
     wait_until(lambda: collected(second) == 1, 60, every=0.3)
 
     assert "Stopped" in stack.run("down").stdout
