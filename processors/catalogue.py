@@ -109,6 +109,8 @@ class Surveyor:
         if kinds[0] is dict and kinds.count(dict) == len(kinds) and all(column):
             self._columns(column, times, path + ".", level + 1, paths, known)
             return
+        if level >= self._max_depth and dict in kinds:
+            raise _SuspiciousError  # an empty object is nested like any other
         objects = [value for value in column if type(value) is dict and value]
         if objects:
             received = [time for time, value in zip(times, column, strict=False) if type(value) is dict and value]

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from headwater.rules import RuleError, check_event
@@ -97,6 +97,7 @@ def test_an_event_against_the_rules_is_refused_every_time_and_the_others_are_not
 
 
 @given(st.lists(st.one_of(events, st.just({"$x": 1}), st.just({"a": [{"x.y": 1}]})), max_size=10), st.integers(2, 6))
+@example([{"a": {"a": {}}}], 2)
 def test_refused_are_those_that_the_rules_refuse(block: list[dict[str, Any]], max_depth: int) -> None:
     def allowed(event: dict[str, Any]) -> bool:
         try:
