@@ -1,4 +1,4 @@
-"""The session's real Kafka and ClickHouse, started when the first test asks for them, and settings for one test."""
+"""The real Kafka and ClickHouse of this process's tests, started when the first asks for them, and settings for one test."""
 
 import os
 import secrets
@@ -6,10 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from headwater.settings import PREFIX, Settings
 from tests import backends
 from tests.stack import RunningStack, running_stack
+
+# How long an example takes says more of what else runs on the machine.
+hypothesis_settings.register_profile("headwater", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("headwater")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
