@@ -41,7 +41,9 @@ def up(
     """
     settings = local_settings(data_dir, port=port)
     folder = settings.data_dir
-    if is_running(folder):
+    with explained(OSError):
+        running = is_running(folder)
+    if running:
         typer.echo(f"A stack runs in {folder} already; nothing was changed.")
         return
     with explained():
@@ -81,7 +83,12 @@ def status(
 ) -> None:
     """Say what runs, whether it is ready, and what arrives. Exit code 0 whenever a stack runs, ready or not."""
     folder = local_settings(data_dir).data_dir
-    state = read_state(folder)
+    with explained(OSError):
+        state = read_state(folder)
+        running = is_running(folder)
+    if state is None and running:
+        typer.echo(f"A stack in {folder} is just starting or ending: ask again.", err=True)
+        raise typer.Exit(1)
     if state is None:
         typer.echo(f"No stack runs in {folder}. Start one with `headwater up`.", err=True)
         left = last_state(folder)
@@ -102,7 +109,7 @@ def down(data_dir: DataDir = None) -> None:
     with explained():
         from headwater.local.stack import stop_stack
         from headwater.local.supervisor import StackError
-    with explained(StackError), Console(stderr=True).status("Stopping"):
+    with explained(StackError, OSError), Console(stderr=True).status("Stopping"):
         stopped = stop_stack(folder)
     typer.echo(f"Stopped the stack in {folder}." if stopped else f"No stack runs in {folder}.")
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
@@ -16,6 +17,7 @@ from headwater.local.ports import reachable
 from headwater.settings import PREFIX, Settings
 
 PROBE_SECONDS = 1.0
+ANSWER_SECONDS = 5.0
 ENGINE_PASSWORD = "HEADWATER_ENGINE_PASSWORD"  # noqa: S105 - the variable's name, no password
 Probe = Callable[[], bool]
 
@@ -116,6 +118,15 @@ def http_probe(host: str, port: int, path: str) -> Probe:
             connection.close()
 
     return probe
+
+
+def clickhouse_problem(url: str) -> str | None:
+    """Why a ClickHouse cannot be used with this URL's user and password; None where it can. Blocks up to ANSWER_SECONDS."""
+    try:
+        answer = httpx.get(url, params={"query": "SELECT 1"}, timeout=ANSWER_SECONDS, trust_env=False)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return str(error) or type(error).__name__
+    return None if answer.is_success else f"{answer.status_code}, {answer.text[:300].strip()}"
 
 
 def kafka_probe(bootstrap: str) -> Probe:

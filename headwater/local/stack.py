@@ -20,13 +20,20 @@ from headwater.local.clickhouse.folder import FolderError, check_path
 from headwater.local.deployment import Deployment, ensure_project, load_deployment, save_deployment
 from headwater.local.kafka import KafkaNode, KafkaStartError, fetch_kafka
 from headwater.local.ports import Ports, reachable
-from headwater.local.services import Service, clickhouse_service, headwater_services, kafka_service
+from headwater.local.services import (
+    Service,
+    clickhouse_problem,
+    clickhouse_service,
+    headwater_services,
+    kafka_service,
+)
 from headwater.local.state import AlreadyRunningError, State, hold, is_running, last_state, read_state, remove_state
 from headwater.local.supervisor import StackError, Supervisor
 from headwater.settings import PREFIX, Settings
 
 KAFKA_PORT, CONTROLLER_PORT, CLICKHOUSE_PORT, FIRST_HEALTH_PORT = 19092, 19093, 18123, 17001
 STOP_SECONDS = 120.0
+GIVEN_SECONDS = 10.0  # how long what was given to be used may be away
 POLL_SECONDS = 0.1
 
 log = structlog.get_logger("headwater.supervisor")
@@ -76,6 +83,8 @@ def run_stack(options: StackOptions, on_ready: Callable[[State], None]) -> None:
         save_deployment(data_dir, deployment)
 
         def make_project() -> Project:
+            if options.clickhouse is not None:
+                _wait_for_clickhouse(options.clickhouse)
             project = ensure_project(settings, deployment.project_id)
             save_deployment(data_dir, replace(deployment, project_id=project.id))
             return project
@@ -172,6 +181,15 @@ def end_left_over(data_dir: Path) -> int:
         wait_gone(service.pid, service.created, STOP_SECONDS)
     remove_state(data_dir)
     return len(left)
+
+
+def _wait_for_clickhouse(url: str) -> None:
+    """Block until the given ClickHouse can be used. Raises StackError after GIVEN_SECONDS."""
+    deadline = time.monotonic() + GIVEN_SECONDS
+    while problem := clickhouse_problem(url):
+        if time.monotonic() > deadline:
+            raise StackError(f"The given ClickHouse (--clickhouse or HEADWATER_CLICKHOUSE) cannot be used: {problem}")
+        time.sleep(POLL_SECONDS)
 
 
 def _plan(

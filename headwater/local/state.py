@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ def last_state(data_dir: Path) -> State | None:
         services = {name: ServiceState(**service) for name, service in content.pop("services").items()}
         known = {member.name for member in fields(State)}
         return State(**{name: value for name, value in content.items() if name in known}, services=services)
-    except (FileNotFoundError, ValueError, TypeError, KeyError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
         return None
 
 
@@ -92,7 +92,8 @@ def write_state(data_dir: Path, state: State) -> None:
 
 def remove_state(data_dir: Path) -> None:
     """Remove the state file, if there is one."""
-    (run_folder(data_dir) / "state.json").unlink(missing_ok=True)
+    with suppress(FileNotFoundError, NotADirectoryError):
+        (run_folder(data_dir) / "state.json").unlink()
 
 
 def write_private(path: Path, content: Mapping[str, Any]) -> None:
@@ -104,10 +105,10 @@ def write_private(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def is_running(data_dir: Path) -> bool:
-    """Whether a supervisor holds the data directory."""
+    """Whether a supervisor holds the data directory. Raises PermissionError where it is another user's."""
     try:
         descriptor = os.open(run_folder(data_dir), os.O_RDONLY)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -198,6 +198,24 @@ def test_a_folder_that_cannot_be_used_is_refused_before_anything_is_written(
     assert not stack.data_dir.exists()
 
 
+def test_what_was_given_and_cannot_be_used_is_named(new_stack: Callable[[str], Stack], settings: Settings) -> None:
+    address = settings.clickhouse.rpartition("@")[2]
+    for url in (f"http://default:sesame@{address}", "http://default:sesame@127.0.0.1:1"):
+        stack = new_stack("stack")
+        said = stack.run("up", "--detach", "--kafka", settings.kafka, "--clickhouse", url, code=1).stderr
+        assert "--clickhouse" in said
+        assert "sesame" not in said
+        assert stack.processes() == []
+
+
+def test_a_data_directory_that_is_a_file_is_one_line(new_stack: Callable[[str], Stack]) -> None:
+    stack = new_stack("stack")
+    stack.data_dir.touch()
+    assert "No stack runs" in stack.run("status", code=1).stderr
+    assert "No stack runs" in stack.run("down").stdout
+    assert len(stack.run("up", code=1).stderr.splitlines()) == 1
+
+
 def test_a_secret_that_is_too_short_is_refused(
     new_stack: Callable[[str], Stack], monkeypatch: pytest.MonkeyPatch
 ) -> None:
