@@ -17,8 +17,9 @@ from headwater.settings import Settings
 def create_app(settings: Settings) -> Starlette:
     """The collector as an ASGI application with a lifespan.
 
-    `app.state.ready()` says whether it can take events (it may block for two seconds). Without Kafka it starts all the
-    same, answers 503, and recovers by itself. Raises SettingsError where the deployment has no secret; its lifespan
+    `app.state.ready()` says whether it can take events (it may block for two seconds); `app.state.hot_route(scope)` is what
+    answers the requests that most are, past the router. Without Kafka it starts all the same, answers 503, and recovers
+    by itself. Raises SettingsError where the deployment has no secret; its lifespan
     raises SecretMismatchError where the secret is another one.
     """
     plane = ControlPlane(settings)
@@ -30,11 +31,9 @@ def create_app(settings: Settings) -> Starlette:
             yield
             publisher.close()
 
-    app = Starlette(
-        routes=KeenRoutes(settings, Access(plane, "writing", "write", "master"), publisher).routes(),
-        lifespan=lifespan,
-        exception_handlers={HTTPException: _no_route},
-    )
+    keen = KeenRoutes(settings, Access(plane, "writing", "write", "master"), publisher)
+    app = Starlette(routes=keen.routes(), lifespan=lifespan, exception_handlers={HTTPException: _no_route})
+    app.state.hot_route = keen.hot_route
     app.state.ready = lambda: plane.caught_up and publisher.reachable()
     return app
 

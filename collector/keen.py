@@ -1,6 +1,7 @@
 """Keen's writing routes (API 3.0): one event, many events, and writes by GET.
 
-Endpoints are bare ASGI callables: at the rates of this service, request and response objects cost more than the work.
+At the rates of this service, request and response objects and routers cost more than the work, so endpoints are bare
+callables, and the two that nearly all requests are for are found without a router.
 """
 
 import asyncio
@@ -21,12 +22,13 @@ from collector.request import Request, Scope
 from collector.split import split_batch
 from headwater import metrics
 from headwater.control import Access, AccessError
-from headwater.rules import RuleError, check_collection_name, explain_broken, parse_json
+from headwater.rules import RuleError, explain_broken, parse_json, parse_values
 from headwater.settings import Settings
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = tuple[tuple[bytes, bytes], ...]
 Answer = tuple[int, bytes, Headers]  # status, body, headers
+Handler = Callable[[Scope, Receive], Awaitable[Answer]]
 Batch = Iterable[tuple[str, list[Any]]]  # collections with their events; a RuleError stands for a broken event
 
 JSON: Headers = ((b"content-type", b"application/json"),)
@@ -48,6 +50,9 @@ class KeenRoutes:
         self._settings = settings
         self._access = access
         self._publisher = publisher
+        self._post_event = _handler(self._store_event)
+        self._post_batch = _handler(self._store_batch)
+        self._get_event = _handler(self._store_data)
 
     def routes(self) -> list[BaseRoute]:
         """The routes; a GET without `data` is none of them (it reads a collection's schema)."""
@@ -58,13 +63,26 @@ class KeenRoutes:
             _DataRoute(f"{events}/{{collection:path}}", _endpoint(self._get_event), methods=["GET"]),
         ]
 
-    async def _post_event(self, request: Request, receive: Receive) -> Answer:
+    def hot_route(self, scope: Scope) -> Handler | None:
+        """What answers a POST of events, as `routes` would find it; None for every other request."""
+        if scope["method"] != "POST":
+            return None
+        parts = scope["path"].split("/", 5)
+        if len(parts) < 5 or parts[1] != "3.0" or parts[2] != "projects" or parts[4] != "events" or not parts[3]:
+            return None
+        if len(parts) == 5:
+            scope["path_params"] = {"project_id": parts[3]}
+            return self._post_batch
+        scope["path_params"] = {"project_id": parts[3], "collection": parts[5]}
+        return self._post_event
+
+    async def _store_event(self, request: Request, receive: Receive) -> Answer:
         await self._check_writer(request)
         body = await read_body(receive, request.headers, self._settings.body_max_bytes)
         await self._store_one(request, body)
         return 201, CREATED, JSON
 
-    async def _get_event(self, request: Request, receive: Receive) -> Answer:
+    async def _store_data(self, request: Request, receive: Receive) -> Answer:
         function, redirect = request.query.get("jsonp"), request.query.get("redirect")
         if function is not None and not _CALLBACK.fullmatch(function):
             raise ApiError(400, "InvalidEventError", "Parameter 'jsonp' is not the name of a function.")
@@ -90,38 +108,35 @@ class KeenRoutes:
     async def _store_one(self, request: Request, body: bytes) -> None:
         collection = request.scope["path_params"]["collection"]
         try:
-            check_collection_name(collection)
-            record = self._records(request).record(collection, _parse_event(body))
-        except RuleError as error:
-            metrics.events_rejected.labels(error.name).inc()
-            raise refused(error) from None
+            event, good_values = parse_values(body)
+        except ValueError:
+            event, good_values = explain_broken(body), False
+        [record] = self._records(request).records(collection, [event], good_values=good_values)
+        if isinstance(record, RuleError):
+            raise _rejected(record)
         await self._publisher.publish((record,))
         metrics.events_accepted.inc()
 
-    async def _post_batch(self, request: Request, receive: Receive) -> Answer:
+    async def _store_batch(self, request: Request, receive: Receive) -> Answer:
         await self._check_writer(request)
         body = await read_body(receive, request.headers, self._settings.body_max_bytes)
         try:
-            batch = _batch(parse_json(body))
+            document, good_values = parse_values(body)
+            batch = _batch(document)
         except ValueError:
-            batch = await asyncio.to_thread(_repaired_batch, body)
-        make = self._records(request).record
+            batch, good_values = await asyncio.to_thread(_repaired_batch, body), False
+        make = self._records(request).records
         records: list[Record] = []
         answer: dict[str, list[dict[str, Any]]] = {}
         for collection, events in batch:
             results = answer[collection] = []
-            for number, event in enumerate(events, 1):
-                try:
-                    check_collection_name(collection)
-                    if type(event) is RuleError:
-                        raise event
-                    records.append(make(collection, event))
-                    results.append(STORED)
-                except RuleError as error:
-                    metrics.events_rejected.labels(error.name).inc()
-                    results.append({"success": False, "error": {"name": error.name, "description": error.description}})
-                if not number % TURN:
+            for start in range(0, len(events), TURN):
+                if start:
                     await asyncio.sleep(0)
+                made = make(collection, events[start : start + TURN], good_values=good_values)
+                good = [each for each in made if type(each) is tuple]
+                records += good
+                results += [STORED] * len(good) if len(good) == len(made) else map(_result, made)
         if records:
             await self._publisher.publish(records)
             metrics.events_accepted.inc(len(records))
@@ -152,20 +167,43 @@ class _DataRoute(Route):
         return super().matches(scope)
 
 
-def _endpoint(handle: Callable[[Request, Receive], Awaitable[Answer]]) -> Any:
-    """An ASGI callable that answers with what `handle` returns or raises."""
+def _handler(store: Callable[[Request, Receive], Awaitable[Answer]]) -> Handler:
+    """What `store` returns or raises, as the answer to a request."""
+
+    async def handle(scope: Scope, receive: Receive) -> Answer:
+        try:
+            return await store(Request(scope), receive)
+        except ApiError as error:
+            return error.status, orjson.dumps(error.body), JSON + error.headers
+
+    return handle
+
+
+def _endpoint(handle: Handler) -> Any:
+    """An ASGI callable that sends the answer; an object, since Starlette takes functions for something else."""
 
     class Endpoint:
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-            try:
-                status, body, headers = await handle(Request(scope), receive)
-            except ApiError as error:
-                status, body, headers = error.status, orjson.dumps(error.body), JSON + error.headers
+            status, body, headers = await handle(scope, receive)
             length = (b"content-length", b"%d" % len(body))
             await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
             await send({"type": "http.response.body", "body": body})
 
     return Endpoint()
+
+
+def _result(made: Record | RuleError) -> dict[str, Any]:
+    """What a bulk request is told of one event."""
+    if isinstance(made, RuleError):
+        metrics.events_rejected.labels(made.name).inc()
+        return {"success": False, "error": {"name": made.name, "description": made.description}}
+    return STORED
+
+
+def _rejected(error: RuleError) -> ApiError:
+    """The answer to a request whose one event is refused."""
+    metrics.events_rejected.labels(error.name).inc()
+    return refused(error)
 
 
 def _parse_event(text: bytes) -> object:

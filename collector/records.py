@@ -4,14 +4,16 @@ The datum is what headwater.codec would write (a test holds the two against each
 """
 
 import time
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import orjson
 
 from collector.errors import TooLargeError
 from headwater.codec import codec
 from headwater.container import avro_long
-from headwater.identity import event_id, new_event_id, record_key
-from headwater.rules import RuleError, check_event, take_reserved
+from headwater.identity import event_id, new_event_ids, record_key
+from headwater.rules import RuleError, check_collection_name, check_event, have_good_names, take_reserved
 from headwater.settings import Settings
 
 Record = tuple[bytes, bytes]  # key and value
@@ -19,11 +21,13 @@ Record = tuple[bytes, bytes]  # key and value
 SENDER_MAX = 1_000  # bytes of an address or user agent that is kept
 NULL = b"\x00"
 GIVEN = b"\x02"  # the second branch of a union with null
+NOBODY = NULL * 3  # neither address nor user agent nor add-ons
 PLACEHOLDER = b"${keen."
 KNOWN_ADDONS_MAX = 1_000
 KNOWN_ADDONS_BYTES = 4_096
+HEADS_KEPT = 4_096
 
-_known_addons: set[tuple[int, bytes]] = set()  # with the depth that they were judged by; emptied when full
+_known_addons: dict[int, set[bytes]] = {}  # by the depth that they were judged by; a set is emptied when full
 
 
 class RequestRecords:
@@ -33,63 +37,110 @@ class RequestRecords:
         self._max_depth = settings.event_max_depth
         self._max_bytes = settings.event_max_bytes
         self._project_id = project_id
-        self._sender = _optional(ip) + _optional(user_agent)
-        self._received_at = time.time_ns() // 1_000_000
-        self._received = GIVEN + avro_long(self._received_at)
-        self._project = codec("raw_event").header + _string(project_id.encode())
-        self._collections: dict[str, bytes] = {}
+        self._received = GIVEN + avro_long(time.time_ns() // 1_000_000)
+        self._ip = ip
+        self._user_agent = user_agent
+        self._sender: bytes | None = None  # both as Avro, once an event asks for them
 
-    def record(self, collection: str, event: object) -> Record:
-        """The record of one event of a collection whose name has been checked. Changes `event`. Raises RuleError."""
-        addons = self._take_known_addons(event)
-        check_event(event, self._max_depth)
-        assert isinstance(event, dict)
-        reserved = take_reserved(event)
-        if reserved.addons:
-            addons = orjson.dumps(reserved.addons)
-            self._remember(addons)
-        try:
-            properties = orjson.dumps(event)
-        except TypeError as error:  # the nesting that orjson writes ends before event_max_depth may
-            raise RuleError("InvalidPropertyValueError", "The event is nested too deeply.") from error
-        if len(properties) > self._max_bytes:
-            raise _too_large(event, len(properties), self._max_bytes)
-        client_id = reserved.client_id
-        identity = new_event_id() if client_id is None else event_id(self._project_id, client_id)
-        if addons is not None or PLACEHOLDER in properties:
-            sender = self._sender + (NULL if addons is None else GIVEN + _string(addons))
-        else:
-            sender = b"\x00\x00\x00"
-        head = self._collections.get(collection)
-        if head is None:
-            head = self._collections[collection] = self._project + _string(collection.encode()) + b"\x02\x48"
-        received = self._received
-        timestamp = received if reserved.timestamp is None else GIVEN + avro_long(reserved.timestamp)
-        value = b"".join((head, identity.encode(), timestamp, received, sender, _size(properties), properties))
-        return record_key(self._project_id, event, identity), value
+    def records(
+        self, collection: str, events: Sequence[object], *, good_values: bool = False
+    ) -> list[Record | RuleError]:
+        """For each event of a collection: its record, or what is wrong with it or with the collection's name.
 
-    def _take_known_addons(self, event: object) -> bytes | None:
-        """Remove add-ons that were found good before, as nearly all are, and return their text; else change nothing.
-
-        Judging them costs as much as the rest of the event, and a client sends the same ones with every event.
+        Changes the events. One that is a RuleError comes back as it is. `good_values` as `headwater.rules.parse_values`
+        says.
         """
-        keen = event.get("keen") if type(event) is dict else None
-        if type(keen) is not dict or not keen.get("addons"):
-            return None
         try:
-            text = orjson.dumps(keen["addons"])
-        except TypeError:  # too deep or too large a number for orjson, and so for the rules
-            return None
-        if (self._max_depth, text) not in _known_addons:
-            return None
-        del keen["addons"]
-        return text
+            check_collection_name(collection)
+        except RuleError as error:
+            return [error] * len(events)
+        known = _known_addons.setdefault(self._max_depth, set())
+        addons = [_take_known_addons(event, known) for event in events]
+        good = good_values and len(events) > 1 and have_good_names(events, self._max_depth)
+        head = _head(self._project_id, collection)
+        ids = _fresh_ids(len(events))
+        made: list[Record | RuleError] = []
+        for event, text in zip(events, addons, strict=True):
+            try:
+                if not good:
+                    if type(event) is RuleError:
+                        raise event
+                    check_event(event, self._max_depth)
+                assert type(event) is dict
+                timestamp, client_id, judged = take_reserved(event)
+                if judged:
+                    text = orjson.dumps(judged)
+                    _remember_addons(text, known)
+                properties = orjson.dumps(event)
+                if len(properties) > self._max_bytes:
+                    raise _too_large(event, len(properties), self._max_bytes)
+            except RuleError as error:
+                made.append(error)
+                continue
+            except TypeError:  # the nesting that orjson writes ends before event_max_depth may
+                made.append(RuleError("InvalidPropertyValueError", "The event is nested too deeply."))
+                continue
+            identity = next(ids) if client_id is None else event_id(self._project_id, client_id)
+            datum = (
+                head,
+                identity.encode(),
+                self._received if timestamp is None else GIVEN + avro_long(timestamp),
+                self._received,
+                NOBODY if text is None and PLACEHOLDER not in properties else self._asked(text),
+                _size(properties),
+                properties,
+            )
+            made.append((record_key(self._project_id, event, identity), b"".join(datum)))
+        return made
 
-    def _remember(self, addons: bytes) -> None:
-        if len(addons) <= KNOWN_ADDONS_BYTES:
-            if len(_known_addons) >= KNOWN_ADDONS_MAX:
-                _known_addons.clear()
-            _known_addons.add((self._max_depth, addons))
+    def _asked(self, addons: bytes | None) -> bytes:
+        """Address, user agent and add-ons, of an event that has add-ons or a placeholder for the others."""
+        if self._sender is None:
+            self._sender = _optional(self._ip) + _optional(self._user_agent)
+        return self._sender + (NULL if addons is None else GIVEN + _size(addons) + addons)
+
+
+def _take_known_addons(event: object, known: set[bytes]) -> bytes | None:
+    """Remove add-ons that were found good before, as nearly all are, and return their text; else change nothing.
+
+    Judging them costs as much as the rest of the event, and a client sends the same ones with every event.
+    """
+    keen = event.get("keen") if type(event) is dict else None
+    if type(keen) is not dict or not keen.get("addons"):
+        return None
+    try:
+        text = orjson.dumps(keen["addons"])
+    except TypeError:  # too deep or too large a number for orjson, and so for the rules
+        return None
+    if text not in known:
+        return None
+    del keen["addons"]
+    return text
+
+
+def _remember_addons(text: bytes, known: set[bytes]) -> None:
+    if len(text) <= KNOWN_ADDONS_BYTES:
+        if len(known) >= KNOWN_ADDONS_MAX:
+            known.clear()
+        known.add(text)
+
+
+def _fresh_ids(count: int) -> Iterator[str]:
+    """So many new ids, made when the first is asked for."""
+    yield from new_event_ids(count)
+
+
+@lru_cache(maxsize=HEADS_KEPT)
+def _head(project_id: str, collection: str) -> bytes:
+    """A record up to its id."""
+    return b"".join(
+        (
+            codec("raw_event").header,
+            _string(project_id.encode()),
+            _string(collection.encode()),
+            GIVEN + avro_long(36),
+        )
+    )
 
 
 def _too_large(event: dict[str, object], size: int, limit: int) -> TooLargeError:

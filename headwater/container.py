@@ -7,9 +7,11 @@ After the Avro specification, section "Object container files": a header (magic,
 import hashlib
 import io
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import islice
 
 MAGIC = b"Obj\x01"
+_MORE = tuple(bytes([bits | 0x80]) for bits in range(0x80))  # bytes that others follow
 BLOCK_DATUMS = 1_000
 
 
@@ -33,6 +35,18 @@ def container(schema: str, datums: Iterable[bytes]) -> bytes:
 def avro_long(number: int) -> bytes:
     """A 64-bit integer in Avro's binary form: zigzag, then seven bits a byte, the lowest first."""
     rest = (number << 1) ^ (number >> 63)
+    if rest >= 0x20_0000:
+        return _MORE[rest & 0x7F] + _MORE[rest >> 7 & 0x7F] + _rest(rest >> 14)
+    return _varint(rest)
+
+
+@lru_cache(maxsize=4_096)
+def _rest(number: int) -> bytes:
+    """What follows the lowest 14 bits: of times near each other it is the same (2^13 milliseconds are 8 seconds)."""
+    return _varint(number)
+
+
+def _varint(rest: int) -> bytes:
     out = bytearray()
     while rest > 0x7F:
         out.append(rest & 0x7F | 0x80)

@@ -1,6 +1,7 @@
 """Serving the HTTP services with granian: the collector, the API, or both on one port."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -25,9 +26,13 @@ Which = Literal["collector", "api", "all"]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers = tuple[tuple[bytes, bytes], ...]
+HotRoute = Callable[[Scope], Callable[[Scope, Receive], Awaitable[tuple[int, bytes, Headers]]] | None]
 
 PROBES = frozenset({"/livez", "/readyz", "/metrics"})
 CONNECTION_BACKLOG = 1024
+# Bodies are thousands of objects and no cycles; Python's own thresholds would have them looked through again and again.
+COLLECT_GARBAGE_AT = (50_000, 20, 20)
 ALLOW_ANY_ORIGIN = (b"access-control-allow-origin", b"*")
 PREFLIGHT = (
     ALLOW_ANY_ORIGIN,
@@ -35,6 +40,7 @@ PREFLIGHT = (
     (b"access-control-allow-headers", b"authorization, content-type, content-encoding, keen-sdk"),
     (b"access-control-max-age", b"86400"),
 )
+JSON = ((b"content-type", b"application/json"),)
 SERVER_ERROR = b'{"message":"Something failed here; it is in the log.","error_code":"InternalServerError"}'
 
 log = structlog.get_logger("headwater.http")
@@ -93,6 +99,8 @@ async def _serve(services: "HttpServices", settings: Settings) -> None:
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, stop)
         _check_free(settings.host, settings.port)
+        gc.freeze()
+        gc.set_threshold(*COLLECT_GARBAGE_AT)
         log.info("serving", host=settings.host, port=settings.port)
         await server.serve()
         if not stopped.is_set():
@@ -114,11 +122,14 @@ def _check_free(host: str, port: int) -> None:
 class HttpServices:
     """Several applications behind one port, as one ASGI application, with the probes and CORS for all of them.
 
-    A request goes to the first application that has a route for it, else to the last, which says what is wrong.
+    A request goes to the first application that has a route for it, else to the last, which says what is wrong. What an
+    application has as `state.hot_route` is asked before: for a request that it knows it gives what answers it.
     """
 
     def __init__(self, applications: list[Starlette]) -> None:
         self._applications = applications
+        found = (getattr(application.state, "hot_route", None) for application in applications)
+        self._hot_routes: list[HotRoute] = [hot_route for hot_route in found if hot_route is not None]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -130,12 +141,23 @@ class HttpServices:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
+        for hot_route in self._hot_routes:
+            handle = hot_route(scope)
+            if handle is not None:
+                try:
+                    status, body, headers = await handle(scope, receive)
+                except Exception:
+                    status, body, headers = _failed(scope)
+                await _answer(send, status, body, (*headers, ALLOW_ANY_ORIGIN))
+                return
         if scope["path"] in PROBES:
             await self._probe(scope["path"], send)
-            return
-        if scope["method"] == "OPTIONS":
+        elif scope["method"] == "OPTIONS":
             await _answer(send, 204, b"", PREFLIGHT)
-            return
+        else:
+            await self._route(scope, receive, send)
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         answered = False
 
         async def send_to_any_origin(message: MutableMapping[str, Any]) -> None:
@@ -148,9 +170,9 @@ class HttpServices:
         try:
             await self._application(scope)(scope, receive, send_to_any_origin)
         except Exception:
-            log.exception("request failed", method=scope["method"], path=scope["path"])
+            status, body, headers = _failed(scope)
             if not answered:
-                await _answer(send, 500, SERVER_ERROR, ((b"content-type", b"application/json"), ALLOW_ANY_ORIGIN))
+                await _answer(send, status, body, (*headers, ALLOW_ANY_ORIGIN))
 
     def _application(self, scope: Scope) -> Starlette:
         for application in self._applications[:-1]:
@@ -172,7 +194,13 @@ class HttpServices:
         return all(application.state.ready() for application in self._applications)
 
 
-async def _answer(send: Send, status: int, body: bytes, headers: tuple[tuple[bytes, bytes], ...]) -> None:
+def _failed(scope: Scope) -> tuple[int, bytes, Headers]:
+    """The answer to a request whose handling raised what is being handled now, which is logged."""
+    log.exception("request failed", method=scope["method"], path=scope["path"])
+    return 500, SERVER_ERROR, JSON
+
+
+async def _answer(send: Send, status: int, body: bytes, headers: Headers) -> None:
     length = (b"content-length", b"%d" % len(body))
     await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
     await send({"type": "http.response.body", "body": body})

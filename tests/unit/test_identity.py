@@ -35,3 +35,11 @@ def test_derived_ids_never_change() -> None:
 def test_it_agrees_with_the_standard_library(name: str) -> None:
     namespace = uuid.uuid5(identity.NAMESPACE, "0" * 24)
     assert identity.event_id("0" * 24, "x" + name) == str(uuid.uuid5(namespace, "x" + name))
+
+
+@given(st.integers(1, 20))
+def test_fresh_ids_are_random_uuids(count: int) -> None:
+    ids = identity.new_event_ids(count)
+    assert len(set(ids)) == count
+    for text in ids:
+        assert (str(uuid.UUID(text)), uuid.UUID(text).version, uuid.UUID(text).variant) == (text, 4, uuid.RFC_4122)

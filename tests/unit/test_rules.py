@@ -19,8 +19,10 @@ from headwater.rules import (
     check_event,
     check_property_name,
     explain_broken,
+    have_good_names,
     parse_json,
     parse_timestamp,
+    parse_values,
     take_reserved,
 )
 
@@ -104,6 +106,27 @@ def test_integers_stay_exact(number: int) -> None:
         assert "'a' is an integer beyond 64 bits" in refusal(event).description
 
 
+@given(st.integers(-(10**22), 10**22), st.integers(0, 2))
+def test_values_said_to_be_good_are(number: int, spaces: int) -> None:
+    text = b'{"a":%s %d, "b": "1767225600000"}' % (b" " * spaces, number)
+    value, good = parse_values(text)
+    assert (value == json.loads(text)) or not INT_MIN <= number <= INT_MAX
+    assert good == (len(str(abs(number))) < 19)
+
+
+def test_names_are_good_once_an_event_of_theirs_was() -> None:
+    event = {"only here": {"and": [1, {"there": []}]}}
+    assert not have_good_names([event], DEPTH)
+    check_event(event, DEPTH)
+    assert have_good_names([event, {"there": {"and": None}}], DEPTH)
+    assert have_good_names([event], 5)
+    assert not have_good_names([event], 4)
+    assert refusal(event, 4).name == "InvalidPropertyValueError"
+    assert not have_good_names([event, {"only here": {"a.b": 1}}], DEPTH)
+    assert not have_good_names([event, [event]], DEPTH)
+    assert not have_good_names([], DEPTH)
+
+
 def test_an_integer_too_long_to_convert_is_refused_quickly() -> None:
     text = b'{"a": {"b": %s}}' % (b"9" * 100_000)
     with pytest.raises(ValueError, match="infinity"):
@@ -112,13 +135,26 @@ def test_an_integer_too_long_to_convert_is_refused_quickly() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["a", "Signed up", "User posts.new", "x'; DROP TABLE", "a`b", "1", "a" * 64, "a_", "a-b"]
+    "name",
+    [
+        "a",
+        "Signed up",
+        "User posts.new",
+        "x'; DROP TABLE",
+        "a`b",
+        "1",
+        "a" * 64,
+        "a_",
+        "a-b",
+        "-" * 59,
+        "-" * 57 + "a" * 7,
+    ],
 )
 def test_collection_names(name: str) -> None:
     check_collection_name(name)
 
 
-@pytest.mark.parametrize("name", ["", "  ", "_a", "$a", "a$", ".a", "a.", "ä", "a\n", "a\x00", "a" * 65])
+@pytest.mark.parametrize("name", ["", "  ", "_a", "$a", "a$", ".a", "a.", "ä", "a\n", "a\x00", "a" * 65, "-" * 60])
 def test_bad_collection_names(name: str) -> None:
     with pytest.raises(RuleError) as caught:
         check_collection_name(name)

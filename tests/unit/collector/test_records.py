@@ -1,5 +1,6 @@
 """Raw records written by hand against the codec."""
 
+import json
 import uuid
 from typing import Any
 
@@ -9,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.errors import TooLargeError
-from collector.records import RequestRecords
+from collector.records import Record, RequestRecords
 from headwater.codec import codec
 from headwater.identity import event_id
-from headwater.rules import TIMESTAMP_MAX, TIMESTAMP_MIN, RuleError
+from headwater.rules import TIMESTAMP_MAX, TIMESTAMP_MIN, RuleError, parse_json, parse_values
 from headwater.settings import Settings, load_settings
 
 PROJECT = "0123456789abcdef01234567"
@@ -24,16 +25,24 @@ def make(ip: str | None = None, user_agent: str | None = None, settings: Setting
     return RequestRecords(settings, PROJECT, ip, user_agent)
 
 
+def made(records: RequestRecords, collection: str, event: object) -> Record:
+    """The record of one event. Raises what is wrong with it."""
+    [record] = records.records(collection, [event])
+    if isinstance(record, RuleError):
+        raise record
+    return record
+
+
 def decoded(collection: str, event: dict[str, Any], records: RequestRecords | None = None) -> dict[str, Any]:
     """What a reader has; the bytes are checked to be the codec's own."""
-    _, value = (records or make()).record(collection, event)
+    _, value = made(records or make(), collection, event)
     record = codec("raw_event").decode(value)
     assert codec("raw_event").encode(record) == value
     return record
 
 
 @given(
-    st.text(st.characters(max_codepoint=127), min_size=1, max_size=64),
+    st.from_regex(r"[a-zA-Z0-9][a-zA-Z0-9 '/-]{0,40}[a-z]", fullmatch=True),
     st.dictionaries(st.sampled_from(["a", "b", "user_id"]), text | st.integers(-5, 5), max_size=3),
     st.none() | text.filter(bool),
     st.none() | text,
@@ -93,7 +102,7 @@ def test_the_sender_is_kept_only_where_something_asks_for_it() -> None:
     ],
 )
 def test_one_users_events_have_one_key(event: dict[str, Any], user: str | None) -> None:
-    key, value = make().record("c", event)
+    key, value = made(make(), "c", event)
     identity = codec("raw_event").decode(value)["id"]
     assert key.decode() == f"{PROJECT}:{user or identity}"
 
@@ -102,7 +111,7 @@ def test_too_large_names_the_largest_property() -> None:
     settings = load_settings(event_max_bytes=1_000)
     assert decoded("c", {"a": "x" * 992}, make(settings=settings))
     with pytest.raises(TooLargeError) as caught:
-        make(settings=settings).record("c", {"small": 1, "blob": "x" * 1_000})
+        made(make(settings=settings), "c", {"small": 1, "blob": "x" * 1_000})
     assert "'blob'" in caught.value.description
 
 
@@ -111,7 +120,7 @@ def test_nesting_beyond_what_json_writers_do_is_refused_not_failed() -> None:
     for _ in range(490):
         value = [value]
     with pytest.raises(RuleError):
-        make(settings=load_settings(event_max_depth=500)).record("c", {"a": value})
+        made(make(settings=load_settings(event_max_depth=500)), "c", {"a": value})
 
 
 def test_add_ons_that_were_good_before_are_taken_and_others_are_still_judged() -> None:
@@ -127,4 +136,60 @@ def test_add_ons_that_were_good_before_are_taken_and_others_are_still_judged() -
     for bad in ([addon, 1], addon, [addon | {"output": "keen.x"}], [addon | {"input": deep}], [addon | {"x": 2**64}]):
         for _ in range(2):
             with pytest.raises(RuleError):
-                make().record("c", {"keen": {"addons": bad}})
+                made(make(), "c", {"keen": {"addons": bad}})
+
+
+names = st.sampled_from(["a", "b", "user_id", "x.y", "$z", " ", "keen", "n" * 256])
+keens = st.sampled_from(
+    [
+        {"timestamp": "2026-01-31"},
+        {"timestamp": 5},
+        {"uniqueness_token": "t"},
+        {"id": ""},
+        {"created_at": {"a.b": 1}},
+        {"z": 1},
+        {"addons": [{"name": "n", "input": {"x.y": "z"}, "output": "o"}]},
+        {"addons": [{"name": "n", "input": {"x": "z"}, "output": "o"}]},
+        {"location": {"coordinates": [1, 2], "$a": 1}},
+    ]
+)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    st.lists(values | st.dictionaries(names, values | keens, max_size=4) | keens.map(lambda k: {"keen": k}), max_size=6)
+)
+def test_events_together_are_judged_as_each_alone(events: list[Any]) -> None:
+    body = json.dumps(events).encode()
+    parsed, good_values = parse_values(body)
+    depth = load_settings(event_max_depth=3)
+    together = make(settings=depth).records("c", parsed, good_values=good_values)
+    for event, result in zip(parse_json(body), together, strict=True):
+        [alone] = make(settings=depth).records("c", [event])
+        if isinstance(alone, RuleError):
+            assert isinstance(result, RuleError)
+            assert (result.name, result.description) == (alone.name, alone.description)
+        else:
+            assert not isinstance(result, RuleError)
+            one, other = (codec("raw_event").decode(value) for _, value in (alone, result))
+            assert (one["properties"], one["addons"]) == (other["properties"], other["addons"])
+            if "uniqueness_token" in (event.get("keen") or {}):
+                assert one["id"] == other["id"]
+            if "timestamp" in (event.get("keen") or {}):
+                assert one["timestamp"] == other["timestamp"]
+
+
+def test_ids_of_events_that_bring_none_differ() -> None:
+    records = make().records("c", [{"a": 1} for _ in range(300)], good_values=True)
+    found = {codec("raw_event").decode(record[1])["id"] for record in records if not isinstance(record, RuleError)}
+    assert len(found) == 300
+    assert {uuid.UUID(one).version for one in found} == {4}
+
+
+def test_a_bad_name_of_the_collection_is_said_of_each_event() -> None:
+    results = make().records("_c", [{}, 1])
+    assert [type(result) for result in results] == [RuleError, RuleError]
