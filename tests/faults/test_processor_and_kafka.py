@@ -1,0 +1,68 @@
+"""Kafka is killed, and hangs, under a processor that has work under way: nothing is lost, and nothing is counted twice."""
+
+import secrets
+import signal
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from headwater.local.ports import Ports
+from headwater.settings import Settings, load_settings
+from tests.broker import Broker
+from tests.faults.test_processor_churn import check_exact, send_events
+from tests.processing import ProcessorProcess, new_project, wait_processed
+from tests.waiting import wait_until
+
+EVENTS = 20_000
+LIMIT = 120.0
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    with closing(Ports()) as ports:
+        broker = Broker(tmp_path, ports)
+        yield broker
+        broker.kill()
+
+
+@pytest.fixture
+def settings(broker: Broker, tmp_path: Path) -> Settings:
+    return load_settings(
+        data_dir=tmp_path,
+        secret=SecretStr(secrets.token_hex(32)),
+        kafka=broker.bootstrap,
+        raw_partitions=3,
+        collection_partitions=1,
+    )
+
+
+@pytest.mark.timeout(400)
+def test_a_broker_that_is_killed_and_one_that_hangs(broker: Broker, settings: Settings, tmp_path: Path) -> None:
+    project_id = new_project(settings)
+    worker = ProcessorProcess(settings, "processor", tmp_path)
+
+    def send_until_it_works_on(first: int) -> int:
+        before = worker.metric("headwater_processor_records_total")
+        send_events(settings, project_id, first, EVENTS, 0)
+        wait_until(lambda: worker.metric("headwater_processor_records_total") > before, LIMIT, 0.02)
+        return first + EVENTS
+
+    try:
+        worker.wait_ready()
+        sent = send_until_it_works_on(0)
+        broker.kill()
+        broker.start()
+        check_exact(settings, project_id, wait_processed(settings, sent, LIMIT), sent)
+
+        sent = send_until_it_works_on(sent)
+        broker.signal(signal.SIGSTOP)  # until the output's flush has failed
+        wait_until(lambda: worker.metric('headwater_processor_settles_total{outcome="failed"}') > 0, LIMIT)
+        broker.signal(signal.SIGCONT)
+        check_exact(settings, project_id, wait_processed(settings, sent, LIMIT), sent)
+        assert worker.end() == 0, worker.log.read_text()
+        assert "Traceback" not in worker.log.read_text()
+    finally:
+        worker.kill()
