@@ -94,8 +94,9 @@ class Supervised:
             self._child.terminate()
 
     def has_ended(self) -> bool:
-        """Whether no child runs."""
-        return self._child is None or self._child.exit_code() is not None
+        """Whether no child runs, nor anything that prepares for one."""
+        prepared = self._prepared is None or self._prepared.done()
+        return prepared and (self._child is None or self._child.exit_code() is not None)
 
     def kill(self) -> None:
         """End it and all that it started."""

@@ -52,6 +52,12 @@ class Stack:
         state = read_state(self.data_dir)
         return state is not None and state.ready and all(state.services[name].restarts for name in names)
 
+    def runs(self, word: str) -> bool:
+        """Whether a process with this word in its command line was started for this data directory."""
+        with suppress(psutil.NoSuchProcess):
+            return any(word in process.cmdline() for process in self.processes())
+        return False
+
     def processes(self) -> list[psutil.Process]:
         """All processes that were started for this data directory, whoever their parent is now."""
         found = []
@@ -160,6 +166,19 @@ def test_two_stacks_side_by_side_and_ctrl_c(new_stack: Callable[[str], Stack], t
         process.wait()
     assert foreground.processes() == []
     assert background.status()["ready"]
+
+
+def test_ctrl_c_while_kafka_is_prepared_leaves_nothing(new_stack: Callable[[str], Stack]) -> None:
+    stack = new_stack("stack")
+    process = subprocess.Popen(stack.command("up"), stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        wait_until(lambda: stack.runs("kafka.tools.StorageTool"), 60)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert stack.processes() == []
 
 
 def test_with_a_kafka_and_a_clickhouse_of_others(
