@@ -10,10 +10,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.live import LiveFollower
-from api.parameters import query_parameters, raw_key
+from api.parameters import granted, query_parameters
 from api.queries import Queries
 from api.responses import json_response, no_route, parts_response, refused
-from headwater.control import Access, AccessError, ControlPlane
+from headwater.control import Access, ControlPlane, Need
 from headwater.query import QueryError
 from headwater.query.definition import ANALYSES
 from headwater.settings import Settings
@@ -41,7 +41,7 @@ def create_app(settings: Settings) -> Starlette:
             live.stop()
             queries.close()
 
-    routes = _Routes(settings, Access(plane, "reading", "read", "master"), live, queries)
+    routes = _Routes(settings, Access(plane), live, queries)
     project = "/3.0/projects/{project_id}"
     app = Starlette(
         routes=[
@@ -85,10 +85,5 @@ class _Routes:
         project_id = await self._project(request)
         return json_response(self._live.figures(project_id))
 
-    async def _project(self, request: Request) -> str:
-        project_id: str = request.path_params["project_id"]
-        try:
-            await self._access.check(project_id, raw_key(request))
-        except AccessError as error:
-            raise QueryError(error.name, error.message, error.status) from None
-        return project_id
+    async def _project(self, request: Request, need: Need = "queries") -> str:
+        return (await granted(request, self._access, need)).project_id

@@ -5,7 +5,16 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 
+from headwater.control import Access, AccessError, Grant, Need
 from headwater.query import QueryError
+
+
+async def granted(request: Request, access: Access, need: Need) -> Grant:
+    """What the key of a request permits in the project of its path, `need` among it. Raises QueryError: 404, 401, 403, 503."""
+    try:
+        return await access.check(request.path_params["project_id"], raw_key(request), need)
+    except AccessError as error:
+        raise QueryError(error.name, error.message, error.status) from None
 
 
 def raw_key(request: Request) -> str | None:
@@ -20,10 +29,14 @@ async def query_parameters(request: Request, max_bytes: int) -> dict[str, Any]:
     """
     parameters: dict[str, Any] = dict(request.query_params)
     if request.method == "POST":
-        body = await _body(request, max_bytes)
-        if body.strip():
-            parameters |= _object(body)
+        parameters |= await body_object(request, max_bytes)
     return parameters
+
+
+async def body_object(request: Request, max_bytes: int) -> dict[str, Any]:
+    """The members of a request's body, JSON whatever its type says; none where the body is empty. Raises as above."""
+    body = await _body(request, max_bytes)
+    return _object(body) if body.strip() else {}
 
 
 async def _body(request: Request, max_bytes: int) -> bytes:
@@ -42,5 +55,5 @@ def _object(body: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         raise QueryError("InvalidBodyError", f"The body is not JSON: {error}.") from None
     if not isinstance(value, dict):
-        raise QueryError("InvalidBodyError", "The body must be a JSON object with the query's parameters.")
+        raise QueryError("InvalidBodyError", "The body must be a JSON object.")
     return value

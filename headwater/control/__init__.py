@@ -2,17 +2,30 @@
 
 from headwater.control.access import Access, AccessError
 from headwater.control.follower import ControlPlane
-from headwater.control.model import ControlError, Key, KeyKind, Project, SecretMismatchError
+from headwater.control.grant import OPERATIONS, Grant, Need, Operation
+from headwater.control.model import (
+    ControlError,
+    Key,
+    KeyKind,
+    NoSuchObjectError,
+    Project,
+    SecretMismatchError,
+)
 from headwater.control.writer import ControlWriter
 
 __all__ = [
+    "OPERATIONS",
     "Access",
     "AccessError",
     "ControlError",
     "ControlPlane",
     "ControlWriter",
+    "Grant",
     "Key",
     "KeyKind",
+    "Need",
+    "NoSuchObjectError",
+    "Operation",
     "Project",
     "SecretMismatchError",
 ]

@@ -3,7 +3,7 @@
 import asyncio
 
 from headwater.control.follower import ControlPlane
-from headwater.control.model import Key, KeyKind
+from headwater.control.grant import Grant, Need
 
 
 class AccessError(Exception):
@@ -17,20 +17,19 @@ class AccessError(Exception):
 
 
 class Access:
-    """Checks projects and keys against the control plane; `purpose` names what keys of `kinds` are good for. Belongs to one event loop."""
+    """Checks projects and keys against the control plane. Belongs to one event loop."""
 
-    def __init__(self, plane: ControlPlane, purpose: str, *kinds: KeyKind) -> None:
+    def __init__(self, plane: ControlPlane, *_: str) -> None:
         self._plane = plane
-        self._purpose = purpose
-        self._kinds = kinds
         self._looking = asyncio.Lock()
         self._next: asyncio.Future[bool] | None = None  # a look that has not begun, so it serves all who ask now
 
-    async def check(self, project_id: str, raw_key: str | None) -> None:
-        """Raises AccessError unless the key may be used on the project: 404, 401, 403; 503 where that cannot be known.
+    async def check(self, project_id: str, raw_key: str | None, need: Need = "writes") -> Grant:
+        """What the key permits, `need` among it. Raises AccessError: 404, 401, 403; 503 where that cannot be known.
 
         The project is looked for before the key, as in Keen. What is in memory is enough for a known project and key;
-        else the control plane is first read to its end, so a fresh key is never refused.
+        else the control plane is first read to its end, so a fresh key is never refused. Restrictions in the grant's
+        options are the caller's to apply.
         """
         if self._plane.project(project_id) is None:
             await self._catch_up()
@@ -40,21 +39,19 @@ class Access:
             raise AccessError(
                 401, "InvalidApiKeyError", "A key is missing: send it in the Authorization header or as api_key."
             )
-        key = self._valid(project_id, raw_key)
-        if key is None:
+        grant = self._grant(project_id, raw_key)
+        if grant is None:
             await self._catch_up()
-            key = self._valid(project_id, raw_key)
-            if key is None:
+            grant = self._grant(project_id, raw_key)
+            if grant is None:
                 raise AccessError(401, "InvalidApiKeyError", "This is no active key of the project.")
-        if key.kind not in self._kinds:
-            wanted = " or ".join(self._kinds)
-            raise AccessError(
-                403, "InvalidApiKeyError", f"This is a {key.kind} key; {self._purpose} needs a {wanted} key."
-            )
+        if not grant.permits(need):
+            raise _not_permitted(grant, need)
+        return grant
 
-    def _valid(self, project_id: str, raw_key: str) -> Key | None:
+    def _grant(self, project_id: str, raw_key: str) -> Grant | None:
         key = self._plane.key(raw_key)
-        return key if key is not None and key.active and key.project_id == project_id else None
+        return key.grant if key is not None and key.active and key.project_id == project_id else None
 
     async def _catch_up(self) -> None:
         """One look at the topic's end at a time, shared by all who asked before it began."""
@@ -67,3 +64,12 @@ class Access:
         async with self._looking:
             self._next = None
             return await asyncio.to_thread(self._plane.catch_up)
+
+
+def _not_permitted(grant: Grant, need: Need) -> AccessError:
+    """A good key, but not for this."""
+    if need == "master":
+        return AccessError(
+            403, "AdminOnlyEndpointError", f"This needs the project's master key; the key given is a {grant.kind} key."
+        )
+    return AccessError(403, "InvalidApiKeyError", f"The key given is a {grant.kind} key that does not permit {need}.")

@@ -104,6 +104,10 @@ class ControlPlane:
         found = [key for key in list(self._state.keys.values()) if key.project_id == project_id]
         return sorted(found, key=lambda key: (key.created_at, key.id))
 
+    def records(self, kind: str) -> list[Record]:
+        """The newest record of every object of a kind."""
+        return [record for (found, _), record in list(self._state.records.items()) if found == kind]
+
     def record(self, kind: str, id: str) -> Record | None:  # noqa: A002 - the schema's name for it
         """An object's newest record, of whatever kind."""
         return self._state.records.get((kind, id))

@@ -2,15 +2,25 @@
 
 import hashlib
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import cached_property
+from typing import Any, Literal, get_args
 
-KeyKind = Literal["master", "write", "read"]
-KEY_KINDS: tuple[KeyKind, ...] = ("master", "write", "read")
+from headwater.control.grant import PERMITTED, Grant, Operation
+
+ProjectKeyKind = Literal["master", "write", "read"]  # every project has one of each, and may have more
+PROJECT_KEY_KINDS: tuple[ProjectKeyKind, ...] = get_args(ProjectKeyKind)
+KeyKind = ProjectKeyKind | Literal["access"]
+KEY_KINDS: tuple[KeyKind, ...] = (*PROJECT_KEY_KINDS, "access")
 
 
 class ControlError(Exception):
     """The control plane cannot be read or written; the message says why and what to do."""
+
+
+class NoSuchObjectError(ControlError):
+    """What was to be changed is not there."""
 
 
 class SecretMismatchError(ControlError):
@@ -32,9 +42,9 @@ class Project:
     read_key: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Key:
-    """A key of a project. Revoked keys stay, with `active` false."""
+    """A key of a project. Revoked keys stay, with `active` false; so do deleted ones, with `deleted` true."""
 
     id: str  # the SHA-256 of the key, in hexadecimal
     project_id: str
@@ -44,6 +54,15 @@ class Key:
     version: int
     created_at: int  # milliseconds since 1970 UTC
     key: str = field(repr=False)  # 64 hexadecimal characters, in clear
+    permitted: tuple[Operation, ...] = ()  # of an access key; what the other kinds may do, their kind says
+    options: Mapping[str, Any] = field(default_factory=dict)  # of an access key
+    deleted: bool = False
+
+    @cached_property
+    def grant(self) -> Grant:
+        """What the key permits while it is active."""
+        permitted = frozenset(self.permitted) if self.kind == "access" else PERMITTED[self.kind]
+        return Grant(self.project_id, self.id, self.kind, permitted, self.options)
 
 
 def key_id(raw_key: str) -> str:
@@ -59,3 +78,8 @@ def new_project_id() -> str:
 def new_key() -> str:
     """64 random hexadecimal characters."""
     return secrets.token_hex(32)
+
+
+def new_access_key() -> str:
+    """64 random hexadecimal characters, in capitals as Keen's access keys are."""
+    return secrets.token_hex(32).upper()

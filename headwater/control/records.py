@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 
 from headwater.codec import CodecError, codec
-from headwater.control.model import KEY_KINDS, Key, Project, key_id
+from headwater.control.grant import OPERATIONS
+from headwater.control.model import KEY_KINDS, PROJECT_KEY_KINDS, Key, Project, key_id
 from headwater.control.seal import Seal, SealError
 
 PROJECT = "project"
@@ -38,7 +39,7 @@ def project_record(project: Project, written_at: int) -> Record:
             "read": key_id(project.read_key),
         },
     }
-    return _record(PROJECT, project.id, project.version, written_at, body)
+    return object_record(PROJECT, project.id, project.version, written_at, body)
 
 
 def key_record(key: Key, seal: Seal, written_at: int) -> Record:
@@ -51,17 +52,20 @@ def key_record(key: Key, seal: Seal, written_at: int) -> Record:
         "created_at": key.created_at,
         "sealed": seal.close(key.key, _context(key.id, key.project_id, key.kind)),
     }
-    return _record(KEY, key.id, key.version, written_at, body)
+    if key.kind == "access":
+        body |= {"permitted": list(key.permitted), "options": dict(key.options)}
+    return object_record(KEY, key.id, key.version, written_at, body)
 
 
-def revoked(record: Record, written_at: int) -> Record:
-    """A key's next record, with the key revoked; members that this version does not know stay as they are."""
-    body = orjson.loads(record["body"]) | {"active": False}
-    return _record(KEY, record["id"], record["version"] + 1, written_at, body)
-
-
-def _record(kind: str, id: str, version: int, written_at: int, body: dict[str, Any]) -> Record:  # noqa: A002
+def object_record(kind: str, id: str, version: int, written_at: int, body: dict[str, Any]) -> Record:  # noqa: A002
+    """The record of an object of any kind."""
     return {"kind": kind, "id": id, "version": version, "written_at": written_at, "body": orjson.dumps(body).decode()}
+
+
+def changed(record: Record, written_at: int, changes: dict[str, Any]) -> Record:
+    """An object's next record, some members changed; members that this version does not know stay as they are."""
+    body = orjson.loads(record["body"]) | changes
+    return object_record(record["kind"], record["id"], record["version"] + 1, written_at, body)
 
 
 def _context(id: str, project_id: str, kind: str) -> str:  # noqa: A002
@@ -123,6 +127,9 @@ class ControlState:
             version=record["version"],
             created_at=body["created_at"],
             key=raw_key,
+            permitted=tuple(operation for operation in OPERATIONS if operation in body.get("permitted", ())),
+            options=body.get("options") or {},
+            deleted=body.get("deleted") is True,
         )
         project = self.records.get((PROJECT, project_id))
         if project:  # after a compaction a project may stand before its keys
@@ -130,7 +137,7 @@ class ControlState:
 
     def _apply_project(self, record: Record) -> None:
         body = orjson.loads(record["body"])
-        keys = {kind: self.keys.get(body["keys"][kind]) for kind in KEY_KINDS}
+        keys = {kind: self.keys.get(body["keys"][kind]) for kind in PROJECT_KEY_KINDS}
         self.projects[record["id"]] = Project(
             id=record["id"],
             name=body["name"],

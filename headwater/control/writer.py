@@ -1,16 +1,29 @@
 """Writing to the control plane: one writer at a time, and answered after reading back."""
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from confluent_kafka import KafkaException, Producer
 
 from headwater.codec import codec
 from headwater.control.follower import ControlPlane
-from headwater.control.model import ControlError, Key, KeyKind, Project, key_id, new_key, new_project_id
-from headwater.control.records import KEY, PROJECT, Record, key_record, project_record, record_key, revoked
+from headwater.control.grant import Operation
+from headwater.control.model import (
+    ControlError,
+    Key,
+    KeyKind,
+    NoSuchObjectError,
+    Project,
+    ProjectKeyKind,
+    key_id,
+    new_access_key,
+    new_key,
+    new_project_id,
+)
+from headwater.control.records import KEY, PROJECT, Record, changed, key_record, project_record, record_key
 from headwater.control.seal import Seal
 from headwater.kafka import durable_producer_config
 from headwater.settings import Settings
@@ -22,25 +35,28 @@ NAME_MAX = 256
 
 
 class ControlWriter:
-    """Creates projects and keys and revokes keys.
+    """Creates and changes projects, keys and whatever else the control plane holds. Safe to use from several threads.
 
     Every write is a Kafka transaction under one transactional id per deployment. Starting it fences every other writer,
     then the topic is read to its end, so the versions that a write is based on are the newest; a writer that was fenced
     meanwhile starts again. Compaction keeps the last record of an object, so "the last one wins" must never lose a write.
 
-    The constructor blocks until the control plane is read; it raises as ControlPlane.start does. Use as a context, or
-    call `close`.
+    Follows the control plane itself where no `plane` is given: the constructor then blocks until it is read, raises as
+    ControlPlane.start does, and `close` (or leaving the context) ends that. A plane that is given is the caller's.
     """
 
-    def __init__(self, settings: Settings, timeout: float = TIMEOUT) -> None:
+    def __init__(self, settings: Settings, timeout: float = TIMEOUT, plane: ControlPlane | None = None) -> None:
         self._settings = settings
         self._seal = Seal(settings.required_secret())
-        self.plane = ControlPlane(settings)
-        try:
-            self.plane.start(timeout)
-        except ControlError:
-            self.plane.stop()
-            raise
+        self._writing = threading.Lock()  # writers of one process would only fence each other
+        self._owns_plane = plane is None
+        self.plane = plane or ControlPlane(settings)
+        if plane is None:
+            try:
+                self.plane.start(timeout)
+            except ControlError:
+                self.plane.stop()
+                raise
 
     def __enter__(self) -> Self:
         return self
@@ -51,8 +67,9 @@ class ControlWriter:
         self.close()
 
     def close(self) -> None:
-        """Stop following. Blocks shortly."""
-        self.plane.stop()
+        """Stop following, where the plane is the writer's own. Blocks shortly."""
+        if self._owns_plane:
+            self.plane.stop()
 
     def create_project(self, name: str) -> Project:
         """A new project with a master, a write and a read key. Blocks until it is read back; raises ControlError."""
@@ -70,32 +87,77 @@ class ControlWriter:
                 project_record(project, now),
             ]
 
-        self._write(records)
+        self.write(records)
         return project
 
-    def create_key(self, project_id: str, kind: KeyKind, name: str) -> Key:
+    def create_key(self, project_id: str, kind: ProjectKeyKind, name: str) -> Key:
         """One more key of a project. Blocks until it is read back; raises ControlError, for an unknown project too."""
-        _check_name(name)
-        raw_key = new_key()
+        return self._create(project_id, kind, name, new_key(), {})
+
+    def create_access_key(
+        self,
+        project_id: str,
+        name: str,
+        permitted: tuple[Operation, ...],
+        options: Mapping[str, Any],
+        active: bool = True,
+    ) -> Key:
+        """A key that permits some operations, under the restrictions in `options`. As `create_key` in all else."""
+        return self._create(
+            project_id,
+            "access",
+            name,
+            new_access_key(),
+            {"permitted": permitted, "options": options, "active": active},
+        )
+
+    def change_access_key(self, project_id: str, raw_key: str, **changes: Any) -> Key:
+        """Give an access key another `name`, `active`, `permitted`, `options`, or `deleted`.
+
+        Blocks until that is read back. Raises NoSuchObjectError where the project has no such access key, or it is deleted.
+        """
+        if "name" in changes:
+            _check_name(changes["name"])
 
         def records(now: int) -> list[Record]:
-            if self.plane.record(PROJECT, project_id) is None:
-                raise ControlError(f"There is no project {project_id}.")
-            return [key_record(_new(project_id, kind, name, raw_key, now), self._seal, now)]
+            key, record = self.plane.key(raw_key), self.plane.record(KEY, key_id(raw_key))
+            if not key or not record or key.kind != "access" or key.project_id != project_id or key.deleted:
+                raise NoSuchObjectError("The project has no such access key.")
+            return [changed(record, now, changes)]
 
-        self._write(records)
+        self.write(records)
         return self._read_back(raw_key)
 
     def revoke_key(self, raw_key: str) -> Key:
-        """Make a key invalid for ever. Blocks until that is read back; raises ControlError, for an unknown key too."""
+        """Make a key invalid. Blocks until that is read back; raises ControlError, for an unknown key too."""
 
         def records(now: int) -> list[Record]:
             record = self.plane.record(KEY, key_id(raw_key))
             if record is None:
-                raise ControlError("There is no such key.")
-            return [revoked(record, now)]
+                raise NoSuchObjectError("There is no such key.")
+            return [changed(record, now, {"active": False})]
 
-        self._write(records)
+        self.write(records)
+        return self._read_back(raw_key)
+
+    def write(self, records: Callable[[int], list[Record]]) -> None:
+        """Write what `records` gives for the time of writing (milliseconds since 1970 UTC), all or nothing.
+
+        It is called when the plane has been read to its end, so versions are to be counted on from there; and again when
+        another writer came in between. Blocks until the records are read back. Raises ControlError, and what `records` raises.
+        """
+        with self._writing:
+            self._write(records)
+
+    def _create(self, project_id: str, kind: KeyKind, name: str, raw_key: str, members: dict[str, Any]) -> Key:
+        _check_name(name)
+
+        def records(now: int) -> list[Record]:
+            if self.plane.record(PROJECT, project_id) is None:
+                raise NoSuchObjectError(f"There is no project {project_id}.")
+            return [key_record(_new(project_id, kind, name, raw_key, now, **members), self._seal, now)]
+
+        self.write(records)
         return self._read_back(raw_key)
 
     def _read_back(self, raw_key: str) -> Key:
@@ -105,7 +167,6 @@ class ControlWriter:
         return key
 
     def _write(self, records: Callable[[int], list[Record]]) -> None:
-        """Write what `records` gives, all or nothing; it is asked again when another writer came in between."""
         for attempt in range(1, ATTEMPTS + 1):
             producer = Producer(
                 durable_producer_config(self._settings)
@@ -142,8 +203,10 @@ class ControlWriter:
             raise ControlError("The control plane could not be read to its end; is Kafka reachable?")
 
 
-def _new(project_id: str, kind: KeyKind, name: str, raw_key: str, now: int) -> Key:
-    return Key(key_id(raw_key), project_id, kind, name, active=True, version=1, created_at=now, key=raw_key)
+def _new(project_id: str, kind: KeyKind, name: str, raw_key: str, now: int, active: bool = True, **members: Any) -> Key:
+    return Key(
+        key_id(raw_key), project_id, kind, name, active=active, version=1, created_at=now, key=raw_key, **members
+    )
 
 
 def _check_name(name: str) -> None:

@@ -129,12 +129,12 @@ def test_records_that_are_not_understood_are_passed_over(kafka_settings: Setting
 
 
 async def test_a_fresh_key_is_never_refused(kafka_settings: Settings, plane: ControlPlane) -> None:
-    access = Access(plane, "writing", "write", "master")
+    access = Access(plane)
     with ControlWriter(kafka_settings) as writer:
         for number in range(3):
             project = writer.create_project(f"p{number}")
-            await access.check(project.id, project.write_key)
-            await access.check(project.id, project.master_key)
+            assert (await access.check(project.id, project.write_key, "writes")).kind == "write"
+            assert (await access.check(project.id, project.master_key, "master")).kind == "master"
         refusals = []
         for project_id, key in (
             ("0" * 24, project.write_key),
@@ -145,8 +145,11 @@ async def test_a_fresh_key_is_never_refused(kafka_settings: Settings, plane: Con
             (project.id, writer.revoke_key(project.write_key).key),
         ):
             with pytest.raises(AccessError) as caught:
-                await access.check(project_id, key)
+                await access.check(project_id, key, "writes")
             refusals.append((caught.value.status, caught.value.name))
+        with pytest.raises(AccessError, match="read key") as caught:
+            await access.check(project.id, project.read_key, "master")
+        assert (caught.value.status, caught.value.name) == (403, "AdminOnlyEndpointError")
     assert refusals == [
         (404, "ResourceNotFoundError"),
         (401, "InvalidApiKeyError"),

@@ -9,10 +9,10 @@ from headwater.control.records import (
     ControlState,
     Record,
     UnreadableRecordError,
+    changed,
     key_record,
     project_record,
     record_key,
-    revoked,
 )
 from headwater.control.seal import Seal
 
@@ -64,7 +64,7 @@ def test_compaction_may_leave_a_project_before_its_keys() -> None:
 def test_revoked_keys_stay_and_unknown_members_too() -> None:
     record = records()[1]
     body = orjson.loads(record["body"]) | {"later": "member"}
-    next_record = revoked(record | {"body": orjson.dumps(body).decode()}, 9)
+    next_record = changed(record | {"body": orjson.dumps(body).decode()}, 9, {"active": False})
     key = state_after(*records(), next_record).key(PROJECT.write_key)
     assert key is not None
     assert (key.active, key.version) == (False, 2)

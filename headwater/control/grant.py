@@ -1,0 +1,45 @@
+"""What a key permits: the answer of the key check, for whatever kind of key it was."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+Operation = Literal["writes", "queries", "saved_queries", "cached_queries", "datasets", "schema"]
+OPERATIONS: tuple[Operation, ...] = get_args(Operation)
+Need = Operation | Literal["master"]  # "master": what only a project's master key may do
+GrantKind = Literal["master", "write", "read", "access", "scoped"]
+
+READING: frozenset[Operation] = frozenset(OPERATIONS) - {"writes"}
+PERMITTED: dict[str, frozenset[Operation]] = {
+    "master": frozenset(OPERATIONS),
+    "write": frozenset({"writes"}),
+    "read": READING,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What the key of a request may do in its project, and under which restrictions (`options`, as Keen's keys have them)."""
+
+    project_id: str
+    key_id: str  # one for each key, and no secret
+    kind: GrantKind
+    permitted: frozenset[Operation]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def permits(self, need: Need) -> bool:
+        """Whether the key is good for it."""
+        return self.kind == "master" if need == "master" else need in self.permitted
+
+    @property
+    def filters(self) -> list[dict[str, Any]]:
+        """The filters that hold for everything that is read with the key; what cannot be filtered must be refused."""
+        return self._family("queries").get("filters") or []
+
+    @property
+    def autofill(self) -> dict[str, Any]:
+        """What is merged into every event that is written with the key."""
+        return self._family("writes").get("autofill") or {}
+
+    def _family(self, name: str) -> Mapping[str, Any]:
+        return self.options.get(name) or {}
