@@ -45,7 +45,7 @@ def run(settings: Settings) -> None:
         _serve(settings, clickhouse, stop)
     except KafkaException as error:
         reason: KafkaError = error.args[0]
-        fenced = reason.code() in (KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED)
+        fenced = "fenced" in reason.str()  # a fatal error may have the generic code, and its reason as text
         log.error("sink.ended_by_kafka", error=reason.str(), **({"hint": FENCED_HINT} if fenced else {}))
         raise SystemExit(1) from None
     finally:
