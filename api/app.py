@@ -10,12 +10,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.live import LiveFollower
-from api.parameters import granted, query_parameters
+from api.parameters import granted, query_parameters, unfiltered
 from api.queries import Queries
 from api.responses import json_response, no_route, parts_response, refused
-from headwater.control import Access, ControlPlane, Need
+from headwater.control import Access, ControlPlane
 from headwater.query import QueryError
 from headwater.query.definition import ANALYSES
+from headwater.query.restriction import restrict
 from headwater.settings import Settings
 
 # Keen names the links of these analyses so, and those of the others without an ending.
@@ -67,7 +68,7 @@ class _Routes:
 
     async def analyses(self, request: Request) -> Response:
         """GET queries: where each analysis is."""
-        project_id = await self._project(request)
+        project_id = (await granted(request, self._access, "queries")).project_id
         links = {
             f"{name}_url" if name in ENDS_IN_URL else name: f"/3.0/projects/{project_id}/queries/{name}"
             for name in ANALYSES
@@ -76,14 +77,14 @@ class _Routes:
 
     async def query(self, request: Request) -> Response:
         """GET or POST queries/{analysis}: the answer under `result`."""
-        project_id = await self._project(request)
+        grant = await granted(request, self._access, "queries")
         parameters = await query_parameters(request, self._settings.body_max_bytes)
-        return parts_response(await self._queries.answer(project_id, request.path_params["analysis"], parameters))
+        analysis = request.path_params["analysis"]
+        restricted = restrict(analysis, parameters, grant.filters)
+        return parts_response(await self._queries.answer(grant.project_id, analysis, restricted))
 
     async def live(self, request: Request) -> Response:
         """GET live: the rolling figures of each collection."""
-        project_id = await self._project(request)
-        return json_response(self._live.figures(project_id))
-
-    async def _project(self, request: Request, need: Need = "queries") -> str:
-        return (await granted(request, self._access, need)).project_id
+        grant = await granted(request, self._access, "queries")
+        unfiltered(grant)
+        return json_response(self._live.figures(grant.project_id))

@@ -17,6 +17,14 @@ async def granted(request: Request, access: Access, need: Need) -> Grant:
         raise QueryError(error.name, error.message, error.status) from None
 
 
+def unfiltered(grant: Grant) -> None:
+    """Raises QueryError (403) for a key with filters, where what it asks for is of all events and cannot be filtered."""
+    if grant.filters:
+        raise QueryError(
+            "InvalidApiKeyError", "The key given is restricted by filters, and what it asks for is of all events.", 403
+        )
+
+
 def raw_key(request: Request) -> str | None:
     """The key of a request: the whole Authorization header, else the parameter api_key."""
     return request.headers.get("authorization") or request.query_params.get("api_key") or None
