@@ -9,11 +9,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from api.access_keys import AccessKeys
 from api.live import LiveFollower
 from api.parameters import granted, query_parameters, unfiltered
 from api.queries import Queries
 from api.responses import json_response, no_route, parts_response, refused
-from headwater.control import Access, ControlPlane
+from headwater.control import Access, ControlPlane, ControlWriter
 from headwater.query import QueryError
 from headwater.query.definition import ANALYSES
 from headwater.query.restriction import restrict
@@ -42,13 +43,16 @@ def create_app(settings: Settings) -> Starlette:
             live.stop()
             queries.close()
 
-    routes = _Routes(settings, Access(plane), live, queries)
+    access = Access(plane)
+    writer = ControlWriter(settings, plane=plane)
+    routes = _Routes(settings, access, live, queries)
     project = "/3.0/projects/{project_id}"
     app = Starlette(
         routes=[
             Route(f"{project}/queries", routes.analyses, methods=["GET"]),
             Route(f"{project}/queries/{{analysis}}", routes.query, methods=["GET", "POST"]),
             Route(f"{project}/live", routes.live, methods=["GET"]),
+            *AccessKeys(settings, access, plane, writer).routes(project),
         ],
         lifespan=lifespan,
         exception_handlers={QueryError: refused, HTTPException: no_route},

@@ -5,6 +5,7 @@ from headwater.control.follower import ControlPlane
 from headwater.control.grant import OPERATIONS, Grant, Need, Operation
 from headwater.control.model import (
     ControlError,
+    InvalidNameError,
     Key,
     KeyKind,
     NoSuchObjectError,
@@ -21,6 +22,7 @@ __all__ = [
     "ControlPlane",
     "ControlWriter",
     "Grant",
+    "InvalidNameError",
     "Key",
     "KeyKind",
     "Need",

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 Operation = Literal["writes", "queries", "saved_queries", "cached_queries", "datasets", "schema"]
 OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 Need = Operation | Literal["master"]  # "master": what only a project's master key may do
+DatasetOperation = Literal["read", "list", "retrieve"]  # results, the list of datasets, a definition
 GrantKind = Literal["master", "write", "read", "access", "scoped"]
 
 READING: frozenset[Operation] = frozenset(OPERATIONS) - {"writes"}

@@ -19,6 +19,10 @@ class ControlError(Exception):
     """The control plane cannot be read or written; the message says why and what to do."""
 
 
+class InvalidNameError(ControlError):
+    """What was to be written has a name that nothing may have."""
+
+
 class NoSuchObjectError(ControlError):
     """What was to be changed is not there."""
 

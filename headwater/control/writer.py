@@ -13,6 +13,7 @@ from headwater.control.follower import ControlPlane
 from headwater.control.grant import Operation
 from headwater.control.model import (
     ControlError,
+    InvalidNameError,
     Key,
     KeyKind,
     NoSuchObjectError,
@@ -211,4 +212,4 @@ def _new(project_id: str, kind: KeyKind, name: str, raw_key: str, now: int, acti
 
 def _check_name(name: str) -> None:
     if not name.strip() or len(name) > NAME_MAX or not name.isprintable():
-        raise ControlError(f"The name {name[:80]!r} must be printable text of 1 to {NAME_MAX} characters.")
+        raise InvalidNameError(f"The name {name[:80]!r} must be printable text of 1 to {NAME_MAX} characters.")

@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -11,13 +10,12 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from api.app import create_app
 from headwater.aggregates import Aggregates, table_key
-from headwater.control import ControlWriter, Project
+from headwater.control import ControlWriter
 from headwater.kafka import client_config, create_topics, durable_producer_config
-from headwater.serve import HttpServices
 from headwater.settings import Settings
 from headwater.topics import state_topic
+from tests.asking import Api, error_of, running_api
 from tests.querying import event, store
 
 DAY = 86_400_000
@@ -25,37 +23,10 @@ START = 1_704_067_200_000  # 2024-01-01
 PARTITIONS = 3
 
 
-@dataclass
-class Api:
-    """A running API with one project and a client for it."""
-
-    http: httpx.AsyncClient
-    project: Project
-    settings: Settings
-
-    @property
-    def root(self) -> str:
-        return f"/3.0/projects/{self.project.id}"
-
-    async def ask(self, analysis: str, **parameters: Any) -> Any:
-        """The result of a POST with the read key."""
-        answer = await self.http.post(
-            f"{self.root}/queries/{analysis}", json=parameters, headers={"Authorization": self.project.read_key}
-        )
-        assert answer.status_code == 200, answer.text
-        return answer.json()["result"]
-
-
 @pytest.fixture
 async def api(settings: Settings) -> AsyncIterator[Api]:
-    with ControlWriter(settings) as writer:
-        project = writer.create_project("test")
-    services = HttpServices([create_app(settings)])
-    async with (
-        services.running(),
-        httpx.AsyncClient(transport=httpx.ASGITransport(services), base_url="http://api") as http,  # type: ignore[arg-type]  # the same callable, typed by hand
-    ):
-        yield Api(http, project, settings)
+    async with running_api(settings) as running:
+        yield running
 
 
 def purchases(api: Api) -> None:
@@ -65,16 +36,6 @@ def purchases(api: Api) -> None:
         "purchases",
         [event({"price": i, "shop": "ab"[i % 2]}, START + i * DAY) for i in range(10)],
     )
-
-
-def error_of(answer: httpx.Response, status: int, name: str) -> str:
-    """The message of an error, checked to have Keen's form."""
-    assert answer.status_code == status, answer.text
-    body = answer.json()
-    assert body["error_code"] == name
-    message: str = body["message"]
-    assert message
-    return message
 
 
 async def test_every_way_to_ask_gives_the_same_answer(api: Api) -> None:
@@ -204,12 +165,8 @@ async def test_limits_of_time_and_clickhouse_away(api: Api) -> None:
         ({"query_max_groups": 1}, 400, "QueryGroupLimitError"),
         ({"clickhouse": "http://default@127.0.0.1:1"}, 503, "ServiceUnavailableError"),
     ):
-        services = HttpServices([create_app(api.settings.model_copy(update=changes))])
-        async with (
-            services.running(),
-            httpx.AsyncClient(transport=httpx.ASGITransport(services), base_url="http://api") as http,  # type: ignore[arg-type]  # as above
-        ):
-            answer = await http.get(f"{api.root}/queries/count", params=question)
+        async with running_api(api.settings.model_copy(update=changes), api.project) as other:
+            answer = await other.http.get(f"{api.root}/queries/count", params=question)
             message = error_of(answer, status, name)
             assert "Traceback" not in message
             assert api.project.read_key not in message
