@@ -1,6 +1,7 @@
 """The producer of what processors put out: events and dead letters. Nothing counts as done without its delivery report."""
 
 import time
+from collections.abc import Callable
 
 import structlog
 from confluent_kafka import KafkaError, Message, Producer
@@ -8,8 +9,8 @@ from confluent_kafka import KafkaError, Message, Producer
 from headwater.kafka import durable_producer_config
 from headwater.settings import Settings
 
-QUEUED_MAX = 200_000  # records that wait for Kafka
-QUEUED_KIB_MAX = 48 * 1024
+QUEUED_MAX = 200_000  # records of a stretch that wait for Kafka
+QUEUED_KIB_MAX = 32 * 1024
 FULL_SECONDS = 10.0  # how long to wait for room
 OVERHEAD = 512  # bytes that a record may need beside key and value
 
@@ -21,9 +22,49 @@ class OutputFullError(Exception):
 
 
 class Output:
-    """Produces records; `flush` says whether all of them since the last flush are durable."""
+    """Produces records, in stretches: `cut` ends one, and its records can be flushed while those of the next queue.
+
+    Each of the two stretches has a producer, so the flush of one does not wait for the other.
+    """
 
     def __init__(self, settings: Settings) -> None:
+        self.largest = settings.topic_max_message_bytes - OVERHEAD
+        self.too_large: set[tuple[str, bytes]] = set()  # topic and id of what Kafka refused as too large
+        self._current, self._other = (_Stretch(settings, self.too_large) for _ in range(2))
+
+    def produce(self, topic: str, key: bytes, value: bytes) -> None:
+        """Queue a record; waits for room where there is none. Raises OutputFullError, KafkaException."""
+        self._current.produce(topic, key, value)
+
+    def poll(self) -> None:
+        """Take delivery reports that have come. Does not block."""
+        self._current.poll()
+        self._other.poll()
+
+    @property
+    def backlog(self) -> int:
+        """Records that wait for Kafka, or whose reports wait for us."""
+        return self._current.backlog + self._other.backlog
+
+    def cut(self) -> Callable[[float], bool]:
+        """End the stretch; what comes belongs to the next one. Returns the flush of the one that ended.
+
+        That blocks until every record of it is reported on, as many seconds as it is given at most, and says whether all
+        are durable. After False, nothing is known of any of them. Cut again only when it has returned.
+        """
+        self._current, self._other = self._other, self._current
+        return self._other.flush
+
+    def close(self) -> None:
+        """Give up what is still queued."""
+        self._current.close()
+        self._other.close()
+
+
+class _Stretch:
+    """A producer and what went wrong in it since its last flush."""
+
+    def __init__(self, settings: Settings, too_large: set[tuple[str, bytes]]) -> None:
         self._producer = Producer(
             durable_producer_config(settings)
             | {
@@ -33,31 +74,23 @@ class Output:
                 "log_level": 3,
             }
         )
-        self.largest = settings.topic_max_message_bytes - OVERHEAD
-        self.too_large: set[tuple[str, bytes]] = set()  # topic and id of what Kafka refused as too large
+        self._too_large = too_large
         self._failed: KafkaError | None = None
 
     def produce(self, topic: str, key: bytes, value: bytes) -> None:
-        """Queue a record; waits for room where there is none. Raises OutputFullError, KafkaException."""
         try:
             self._producer.produce(topic, value, key, on_delivery=self._delivered)
         except BufferError:
             self._produce_when_there_is_room(topic, key, value)
 
     def poll(self) -> None:
-        """Take delivery reports that have come. Does not block."""
         self._producer.poll(0)
 
     @property
     def backlog(self) -> int:
-        """Records that wait for Kafka, or whose reports wait for us."""
         return len(self._producer)
 
     def flush(self, timeout: float) -> bool:
-        """Block until every record is reported on, `timeout` seconds at most; whether all are durable.
-
-        After False, nothing is known of any record since the last flush that said True.
-        """
         left = self._producer.flush(timeout)
         failed, self._failed = self._failed, None
         if failed is not None:
@@ -67,7 +100,6 @@ class Output:
         return failed is None and not left
 
     def close(self) -> None:
-        """Give up what is still queued."""
         self._producer.purge()
         self._producer.close()
 
@@ -87,4 +119,4 @@ class Output:
             return
         self._failed = error
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            self.too_large.add((message.topic() or "", message.key() or b""))
+            self._too_large.add((message.topic() or "", message.key() or b""))

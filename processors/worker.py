@@ -74,7 +74,9 @@ class Worker:
         self._waiting: dict[
             int, tuple[float, int]
         ] = {}  # since when blocks of a partition have been due, and from where
-        self._cut = asyncio.Lock()  # held while a block is processed, and while what is processed is flushed
+        self._cut = (
+            asyncio.Lock()
+        )  # held while a block is processed, and while all that is processed is told from the rest
         self._settling = asyncio.Lock()
         self._taking = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -139,7 +141,8 @@ class Worker:
             log.warning("output is not possible; trying again", partition=partition, error=str(error))
         except Exception:
             log.exception("a block cannot be processed; trying again", partition=partition, offset=begin)
-        self._undo(partition, owned)
+        async with self._settling:  # which may be making durable what this would undo
+            self._undo(partition, owned)
         await asyncio.sleep(RETRY_SECONDS)
 
     async def _resolve(self, keys: set[Key]) -> None:
@@ -197,13 +200,15 @@ class Worker:
                 }
                 if not work:
                     return
-                if not await self._in_thread(partial(self._output.flush, FLUSH_SECONDS)):
+                flush = self._output.cut()
+            # Flushed and written beside the processing of the next blocks.
+            if not await self._in_thread(partial(flush, FLUSH_SECONDS)):
+                async with self._cut:
                     self._routes.forget()
-                    for p, each in self._owned.items():
+                    for p, (each, _) in cuts.items():
                         self._undo(p, each)
-                    metrics.settles.labels("failed").inc()
-                    return
-            # Written beside the processing of the next blocks.
+                metrics.settles.labels("failed").inc()
+                return
             outcomes = await asyncio.gather(
                 *(self._in_thread(partial(each.writer.write, changes)) for each, changes in work.values()),
                 return_exceptions=True,
