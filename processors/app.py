@@ -12,11 +12,13 @@ import ssl
 from typing import Any
 
 import structlog
+from confluent_kafka.admin import AdminClient
 from faust.auth import Credentials, SASLCredentials, SSLCredentials
 
 from headwater.codec import codec
 from headwater.control import ControlPlane
 from headwater.health import serve_health
+from headwater.kafka import client_config, has_topic
 from headwater.logs import configure_logs
 from headwater.settings import Settings
 from headwater.topics import raw_topic
@@ -32,6 +34,7 @@ CONTROL_SECONDS = 60.0
 STOP_SECONDS = 10.0
 GC_THRESHOLD = 100_000  # objects made and not yet gone, between two looks for cycles among them
 FETCHED_RECORDS = 8_000  # decoded at a time: the rest waits compressed
+REACHED_SECONDS = 1.0  # how long a probe waits for Kafka
 CRASHED = 70  # exit code: the supervisor starts us again
 
 log = structlog.get_logger("headwater.processors")
@@ -88,7 +91,12 @@ async def _serve(settings: Settings, control: ControlPlane) -> bool:
         loop.add_signal_handler(number, stopping.set)
     health = None
     if settings.health_port is not None:
-        health = serve_health(settings.host, settings.health_port, lambda: worker.ready)
+        admin, topic = AdminClient(client_config(settings)), app.raw_topic
+
+        def ready() -> bool:
+            return worker.ready and has_topic(admin, topic, REACHED_SECONDS)
+
+        health = serve_health(settings.host, settings.health_port, ready)
     await app.start()
     # A block is thousands of objects that live for milliseconds and hold no cycles: looking through them, and through all
     # that stays, again and again takes a third of the time.

@@ -18,6 +18,7 @@ from tests.waiting import wait_until
 
 EVENTS = 20_000
 LIMIT = 120.0
+NOTICED = 5.0
 
 
 @pytest.fixture
@@ -59,9 +60,11 @@ def test_a_broker_that_is_killed_and_one_that_hangs(broker: Broker, settings: Se
 
         sent = send_until_it_works_on(sent)
         broker.signal(signal.SIGSTOP)  # until the output's flush has failed
+        wait_until(lambda: not worker.ready, NOTICED)
         wait_until(lambda: worker.metric('headwater_processor_settles_total{outcome="failed"}') > 0, LIMIT)
         broker.signal(signal.SIGCONT)
         check_exact(settings, project_id, wait_processed(settings, sent, LIMIT), sent)
+        wait_until(lambda: worker.ready, LIMIT)
         assert worker.end() == 0, worker.log.read_text()
         assert "Traceback" not in worker.log.read_text()
     finally:
