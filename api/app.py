@@ -10,8 +10,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.access_keys import AccessKeys
+from api.collections import Collections
 from api.live import LiveFollower
 from api.parameters import granted, query_parameters, unfiltered
+from api.projects import Projects
 from api.queries import Queries
 from api.responses import json_response, no_route, parts_response, refused
 from headwater.control import Access, ControlPlane, ControlWriter
@@ -46,12 +48,15 @@ def create_app(settings: Settings) -> Starlette:
     access = Access(plane)
     writer = ControlWriter(settings, plane=plane)
     routes = _Routes(settings, access, live, queries)
+    collections = Collections(access, live, queries)
     project = "/3.0/projects/{project_id}"
     app = Starlette(
         routes=[
             Route(f"{project}/queries", routes.analyses, methods=["GET"]),
             Route(f"{project}/queries/{{analysis}}", routes.query, methods=["GET", "POST"]),
             Route(f"{project}/live", routes.live, methods=["GET"]),
+            *Projects(access, plane, collections).routes(),
+            *collections.routes(project),
             *AccessKeys(settings, access, plane, writer).routes(project),
         ],
         lifespan=lifespan,

@@ -1,20 +1,25 @@
-"""Live figures: the processors' state topic, followed into memory."""
+"""What the processors know: their state topic, followed into memory."""
 
 import time
 from typing import Any
 
 from confluent_kafka import Message
 
-from headwater.aggregates import LiveFigures
+from headwater.aggregates import DAY, KEPT, LiveFigures
+from headwater.catalogue import Catalogues
 from headwater.follower import Follower
 from headwater.settings import Settings
 from headwater.topics import state_topic
 
 
 class LiveFollower:
-    """The rolling figures of all projects, as of what the processors have committed. Safe to use from several threads."""
+    """The rolling figures and property catalogues of all projects, as of what the processors have committed.
+
+    Safe to use from several threads.
+    """
 
     def __init__(self, settings: Settings) -> None:
+        self.catalogues = Catalogues()
         self._figures = LiveFigures()
         self._follower = Follower(settings, state_topic(settings), self._take)
 
@@ -33,9 +38,28 @@ class LiveFollower:
 
     def figures(self, project_id: str) -> dict[str, Any]:
         """What `/live` answers for a project."""
-        return self._figures.figures(project_id, time.time_ns() // 1_000_000)
+        return self._figures.figures(project_id, _now())
+
+    def last_event_at(self, project_id: str, collection: str) -> int | None:
+        """The newest event time of a collection, in milliseconds since 1970 UTC; None where there is none."""
+        return self._figures.collection(project_id, collection, _now()).last_event_at
+
+    def days(self, project_id: str, collections: list[str]) -> list[tuple[int, int]]:
+        """Events of each of the last 30 days (UTC) by event time, over collections: the day's beginning, and how many."""
+        now = _now()
+        merged = [self._figures.collection(project_id, name, now).days for name in collections]
+        today = now // DAY
+        return [
+            (day * DAY, sum(windows[day][0] for windows in merged if day in windows))
+            for day in range(today - KEPT[DAY] + 1, today + 1)
+        ]
 
     def _take(self, message: Message) -> None:
         key = message.key()
         if key is not None:
             self._figures.apply(key, message.value())
+            self.catalogues.apply(key, message.value())
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

@@ -185,11 +185,16 @@ class LiveFigures:
         collections = self._records.get(project_id, {})
         return {
             "collections": {
-                name: merge(map(Aggregates.decode, list(parts.values())), now).live(now)
+                name: self.collection(project_id, name, now).live(now)
                 for name, parts in sorted(collections.copy().items())
                 if parts
             }
         }
+
+    def collection(self, project_id: str, name: str, now: int) -> Aggregates:
+        """The figures of one collection, over its partitions; zeros where there is none. Raises CodecError."""
+        parts = self._records.get(project_id, {}).get(name, {})
+        return merge(map(Aggregates.decode, list(parts.values())), now)
 
 
 def _count(windows: Windows, length: int, times: Sequence[int], sizes: Sequence[int], now: int) -> None:
