@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 from starlette.routing import BaseRoute, Match, Route
 
+from collector.autofill import fill
 from collector.body import Receive, read_body
 from collector.data_parameter import decode_data
 from collector.errors import ApiError, not_allowed, refused
@@ -21,7 +22,7 @@ from collector.records import Record, RequestRecords
 from collector.request import Request, Scope
 from collector.split import split_batch
 from headwater import metrics
-from headwater.control import Access, AccessError
+from headwater.control import Access, AccessError, Grant
 from headwater.rules import RuleError, explain_broken, parse_json, parse_values
 from headwater.settings import Settings
 
@@ -77,9 +78,9 @@ class KeenRoutes:
         return self._post_event
 
     async def _store_event(self, request: Request, receive: Receive) -> Answer:
-        await self._check_writer(request)
+        grant = await self._writer(request)
         body = await read_body(receive, request.headers, self._settings.body_max_bytes)
-        await self._store_one(request, body)
+        await self._store_one(request, grant, body)
         return 201, CREATED, JSON
 
     async def _store_data(self, request: Request, receive: Receive) -> Answer:
@@ -89,12 +90,12 @@ class KeenRoutes:
         if redirect is not None and not _REDIRECT.fullmatch(redirect):
             raise ApiError(400, "InvalidEventError", "Parameter 'redirect' is not an http or https address.")
         try:
-            await self._check_writer(request)
+            grant = await self._writer(request)
             try:
                 body = decode_data(request.query["data"])
             except RuleError as error:
                 raise refused(error) from None
-            await self._store_one(request, body)
+            await self._store_one(request, grant, body)
         except ApiError as error:
             if function is None:
                 raise
@@ -105,12 +106,13 @@ class KeenRoutes:
             return 302, b"", ((b"location", redirect.encode()),)
         return 200, PIXEL, IMAGE
 
-    async def _store_one(self, request: Request, body: bytes) -> None:
+    async def _store_one(self, request: Request, grant: Grant, body: bytes) -> None:
         collection = request.scope["path_params"]["collection"]
         try:
             event, good_values = parse_values(body)
         except ValueError:
             event, good_values = explain_broken(body), False
+        _autofill([event], grant)
         [record] = self._records(request).records(collection, [event], good_values=good_values)
         if isinstance(record, RuleError):
             raise _rejected(record)
@@ -118,7 +120,7 @@ class KeenRoutes:
         metrics.events_accepted.inc()
 
     async def _store_batch(self, request: Request, receive: Receive) -> Answer:
-        await self._check_writer(request)
+        grant = await self._writer(request)
         body = await read_body(receive, request.headers, self._settings.body_max_bytes)
         try:
             document, good_values = parse_values(body)
@@ -133,7 +135,9 @@ class KeenRoutes:
             for start in range(0, len(events), TURN):
                 if start:
                     await asyncio.sleep(0)
-                made = make(collection, events[start : start + TURN], good_values=good_values)
+                turn = events[start : start + TURN]
+                _autofill(turn, grant)
+                made = make(collection, turn, good_values=good_values)
                 good = [each for each in made if type(each) is tuple]
                 records += good
                 results += [STORED] * len(good) if len(good) == len(made) else map(_result, made)
@@ -142,9 +146,9 @@ class KeenRoutes:
             metrics.events_accepted.inc(len(records))
         return 200, orjson.dumps(answer), JSON
 
-    async def _check_writer(self, request: Request) -> None:
+    async def _writer(self, request: Request) -> Grant:
         try:
-            await self._access.check(request.scope["path_params"]["project_id"], request.key)
+            return await self._access.check(request.scope["path_params"]["project_id"], request.key, "writes")
         except AccessError as error:
             raise not_allowed(error) from None
 
@@ -190,6 +194,15 @@ def _endpoint(handle: Handler) -> Any:
             await send({"type": "http.response.body", "body": body})
 
     return Endpoint()
+
+
+def _autofill(events: list[Any], grant: Grant) -> None:
+    """What the key puts into every event, put into these; what is no event stays for the rules to refuse."""
+    autofill = grant.autofill
+    if autofill:
+        for event in events:
+            if type(event) is dict:
+                fill(event, autofill)
 
 
 def _result(made: Record | RuleError) -> dict[str, Any]:

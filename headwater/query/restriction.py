@@ -17,33 +17,30 @@ def restrict(analysis: str, params: Mapping[str, Any], filters: Filters) -> dict
     """The parameters of an analysis with `filters` put onto the query and onto every part of it that names a collection.
 
     Steps of a funnel, the events of a retention and whatever else has an `event_collection` or filters of its own, at any
-    depth and as JSON text too. A part without filters has the query's own, as it would have had. `filters` are Keen's;
-    none of the query's can widen them, since filters beside each other must all hold. Raises QueryError where the query's
-    own filters are none.
+    depth and as JSON text too. `filters` are Keen's; none of the query's can widen them, since filters beside each other must
+    all hold. Raises QueryError where the query's own filters are none.
     """
     if not filters:
         return dict(params)
-    own = _listed(params.get("filters"))
-    restricted = {name: _restricted(value, own, filters, 1) for name, value in params.items() if name != "filters"}
-    return restricted | {"filters": [*own, *filters]}
+    restricted = {name: _restricted(value, filters, 1) for name, value in params.items() if name != "filters"}
+    return restricted | {"filters": [*_listed(params.get("filters")), *filters]}
 
 
-def _restricted(value: Any, shared: list[Any], filters: Filters, depth: int) -> Any:
+def _restricted(value: Any, filters: Filters, depth: int) -> Any:
     """A part of a query, with the filters where it chooses events; text that is no such part stays as it is."""
     if depth > MAX_DEPTH:
         raise QueryError("QueryDefinitionError", f"The query is nested more than {MAX_DEPTH} deep.")
     if isinstance(value, str):
         part = _part(value)
-        restricted = _restricted(part, shared, filters, depth)
+        restricted = _restricted(part, filters, depth)
         return value if restricted == part else restricted
     if isinstance(value, list):
-        return [_restricted(one, shared, filters, depth + 1) for one in value]
+        return [_restricted(one, filters, depth + 1) for one in value]
     if not isinstance(value, dict):
         return value
-    own = _listed(value.get("filters")) or shared
-    restricted = {name: _restricted(one, own, filters, depth + 1) for name, one in value.items() if name != "filters"}
+    restricted = {name: _restricted(one, filters, depth + 1) for name, one in value.items() if name != "filters"}
     if "event_collection" in value or "filters" in value:
-        restricted["filters"] = [*own, *filters]
+        restricted["filters"] = [*_listed(value.get("filters")), *filters]
     return restricted
 
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from headwater.control import Project
+from headwater.control import ControlWriter, Project
 from headwater.identity import event_id
 from headwater.settings import load_settings
 from tests.collecting import Collector, raw_records, running_collector
@@ -333,3 +333,34 @@ def test_metrics_count_what_happened(collector: Collector, http: httpx.Client, p
     assert float(accepted.split()[1]) >= 2
     assert 'headwater_collector_events_rejected_total{error="InvalidPropertyNameError"}' in text
     assert project.write_key not in text
+
+
+def test_a_key_fills_in_its_own_values(collector: Collector, http: httpx.Client, project: Project) -> None:
+    autofill = {"customer": {"id": 4}, "keen": {"addons": []}, "till": "3"}
+    with ControlWriter(collector.settings) as writer:
+        key = writer.create_access_key(project.id, "till 3", ("writes",), {"writes": {"autofill": autofill}})
+        reader = writer.create_access_key(project.id, "board", ("queries",), {})
+    headers = {"Authorization": key.key}
+    forged = {"customer": {"id": 5, "name": "x"}, "till": {"no": 1}, "keen": {"timestamp": "2026-01-31T12:00:00Z"}}
+    data = base64.b64encode(json.dumps(forged).encode()).decode()
+    assert http.post("/events/filled", json=forged, headers=headers).status_code == 201
+    assert http.get("/events/filled", params={"data": data, "api_key": key.key}).status_code == 200
+    batch = {"filled": [forged, [], {}]}
+    assert [one["success"] for one in http.post("/events", json=batch, headers=headers).json()["filled"]] == [
+        True,
+        False,
+        True,
+    ]
+    broken = b'{"filled": [{"a": 1}, {"a": nope}]}'
+    assert http.post("/events", content=broken, headers=headers).status_code == 200
+    filled = [json.loads(record["properties"]) for record in stored(collector, "filled")]
+    assert sorted(filled, key=str) == sorted(
+        [
+            *({"customer": {"id": 4, "name": "x"}, "till": "3"} for _ in range(3)),
+            {"customer": {"id": 4}, "till": "3"},
+            {"a": 1, "customer": {"id": 4}, "till": "3"},
+        ],
+        key=str,
+    )
+    refused = http.post("/events/filled", json={}, headers={"Authorization": reader.key})
+    assert (refused.status_code, refused.json()["error_code"]) == (403, "InvalidApiKeyError")
