@@ -9,10 +9,13 @@ from headwater.control import Access, AccessError, Grant, Need
 from headwater.query import QueryError
 
 
-async def granted(request: Request, access: Access, need: Need) -> Grant:
-    """What the key of a request permits in the project of its path, `need` among it. Raises QueryError: 404, 401, 403, 503."""
+async def granted(request: Request, access: Access, *needs: Need) -> Grant:
+    """What the key of a request permits in the project of its path, one of `needs` among it.
+
+    Raises QueryError: 404, 401, 403, 503.
+    """
     try:
-        return await access.check(request.path_params["project_id"], raw_key(request), need)
+        return await access.check(request.path_params["project_id"], raw_key(request), *needs)
     except AccessError as error:
         raise QueryError(error.name, error.message, error.status) from None
 

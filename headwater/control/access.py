@@ -4,6 +4,8 @@ import asyncio
 
 from headwater.control.follower import ControlPlane
 from headwater.control.grant import Grant, Need
+from headwater.control.model import key_id
+from headwater.control.scoped import looks_scoped, open_scoped
 
 
 class AccessError(Exception):
@@ -19,13 +21,13 @@ class AccessError(Exception):
 class Access:
     """Checks projects and keys against the control plane. Belongs to one event loop."""
 
-    def __init__(self, plane: ControlPlane, *_: str) -> None:
+    def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
         self._looking = asyncio.Lock()
         self._next: asyncio.Future[bool] | None = None  # a look that has not begun, so it serves all who ask now
 
-    async def check(self, project_id: str, raw_key: str | None, need: Need = "writes") -> Grant:
-        """What the key permits, `need` among it. Raises AccessError: 404, 401, 403; 503 where that cannot be known.
+    async def check(self, project_id: str, raw_key: str | None, *needs: Need) -> Grant:
+        """What the key permits, one of `needs` among it. Raises AccessError: 404, 401, 403; 503 where that cannot be known.
 
         The project is looked for before the key, as in Keen. What is in memory is enough for a known project and key;
         else the control plane is first read to its end, so a fresh key is never refused. Restrictions in the grant's
@@ -45,13 +47,21 @@ class Access:
             grant = self._grant(project_id, raw_key)
             if grant is None:
                 raise AccessError(401, "InvalidApiKeyError", "This is no active key of the project.")
-        if not grant.permits(need):
-            raise _not_permitted(grant, need)
+        if not any(grant.permits(need) for need in needs):
+            raise _not_permitted(grant, needs)
         return grant
 
     def _grant(self, project_id: str, raw_key: str) -> Grant | None:
         key = self._plane.key(raw_key)
-        return key.grant if key is not None and key.active and key.project_id == project_id else None
+        if key is not None:
+            return key.grant if key.active and key.project_id == project_id else None
+        if not looks_scoped(raw_key):
+            return None
+        for master in self._plane.master_keys(project_id):
+            grant = open_scoped(raw_key, master.key, project_id, key_id(raw_key)) if master.active else None
+            if grant is not None:
+                return grant
+        return None
 
     async def _catch_up(self) -> None:
         """One look at the topic's end at a time, shared by all who asked before it began."""
@@ -66,10 +76,11 @@ class Access:
             return await asyncio.to_thread(self._plane.catch_up)
 
 
-def _not_permitted(grant: Grant, need: Need) -> AccessError:
+def _not_permitted(grant: Grant, needs: tuple[Need, ...]) -> AccessError:
     """A good key, but not for this."""
-    if need == "master":
+    if needs == ("master",):
         return AccessError(
             403, "AdminOnlyEndpointError", f"This needs the project's master key; the key given is a {grant.kind} key."
         )
-    return AccessError(403, "InvalidApiKeyError", f"The key given is a {grant.kind} key that does not permit {need}.")
+    wanted = " or ".join(needs)
+    return AccessError(403, "InvalidApiKeyError", f"The key given is a {grant.kind} key that does not permit {wanted}.")

@@ -104,6 +104,11 @@ class ControlPlane:
         found = [key for key in list(self._state.keys.values()) if key.project_id == project_id]
         return sorted(found, key=lambda key: (key.created_at, key.id))
 
+    def master_keys(self, project_id: str) -> list[Key]:
+        """The master keys of a project, revoked ones too."""
+        found = (self._state.keys.get(identity) for identity in self._state.masters.get(project_id, ()))
+        return [key for key in found if key is not None]
+
     def records(self, kind: str) -> list[Record]:
         """The newest record of every object of a kind."""
         return [record for (found, _), record in list(self._state.records.items()) if found == kind]

@@ -81,6 +81,7 @@ class ControlState:
         self.records: dict[tuple[str, str], Record] = {}  # of every kind, those of later versions too
         self.projects: dict[str, Project] = {}
         self.keys: dict[str, Key] = {}
+        self.masters: dict[str, tuple[str, ...]] = {}  # ids of each project's master keys
         self.sealed_out: set[str] = set()  # ids of keys that cannot be decrypted
 
     def key(self, raw_key: str) -> Key | None:
@@ -131,6 +132,9 @@ class ControlState:
             options=body.get("options") or {},
             deleted=body.get("deleted") is True,
         )
+        masters = self.masters.get(project_id, ())
+        if kind == "master" and identity not in masters:
+            self.masters[project_id] = (*masters, identity)
         project = self.records.get((PROJECT, project_id))
         if project:  # after a compaction a project may stand before its keys
             self._apply_project(project)

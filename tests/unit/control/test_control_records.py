@@ -72,9 +72,9 @@ def test_revoked_keys_stay_and_unknown_members_too() -> None:
 
 
 def test_a_sealed_key_moved_to_another_project_or_kind_is_not_valid() -> None:
-    for changed in ({"kind": "master"}, {"project_id": new_project_id()}):
+    for other in ({"kind": "master"}, {"project_id": new_project_id()}):
         record = records()[2]
-        forged = record | {"body": orjson.dumps(orjson.loads(record["body"]) | changed).decode()}
+        forged = record | {"body": orjson.dumps(orjson.loads(record["body"]) | other).decode()}
         state = state_after(forged)
         assert state.key(PROJECT.read_key) is None
         assert state.sealed_out == {record["id"]}
