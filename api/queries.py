@@ -15,8 +15,9 @@ from api.responses import dumped
 from headwater import metrics
 from headwater.query import QueryError
 from headwater.query.catalogue import TypeCatalogue
-from headwater.query.clickhouse import Limits, answer, connect, extract
-from headwater.query.definition import ANALYSES, parse_definition
+from headwater.query.clickhouse import answer, extract
+from headwater.query.definition import ANALYSES, Definition, parse_definition
+from headwater.query.statements import Limits, connect
 from headwater.settings import Settings
 
 THREADS = 8
@@ -72,9 +73,10 @@ class Queries:
         client: Client | None = getattr(self._own, "client", None)
         if client is None:
             client = self._own.client = connect(self._url, self._limits)
-        if definition.analysis == "extraction":
+        if isinstance(definition, Definition) and definition.analysis == "extraction":
             return _listed(extract(client, definition, project_id, self._limits))
-        return [dumped({"result": answer(client, definition, project_id, self._limits, self._catalogue)})]
+        value = answer(client, definition, project_id, self._limits, self._catalogue)
+        return [dumped(value if definition.analysis == "funnel" else {"result": value})]
 
 
 def _listed(events: Iterator[dict[str, Any]]) -> list[bytes]:

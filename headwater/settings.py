@@ -142,7 +142,16 @@ class Settings(BaseSettings):
         2_000_000_000, ge=10_000_000, description="Most memory that one query may take in ClickHouse."
     )
     query_max_groups: int = Field(1_000_000, ge=1, description="Most groups that an answer may have.")
-    extraction_max_events: int = Field(100_000, ge=1, description="Most events that one extraction returns.")
+    query_max_concurrent_per_key: int = Field(
+        24, ge=1, description="Most queries that one key may have under way at once; more are answered 429."
+    )
+    extraction_max_events: int = Field(100_000, ge=1, description="Most events that one extraction returns as JSON.")
+    extraction_max_streamed_events: int = Field(
+        10_000_000, ge=1, description="Most events that one extraction returns as CSV or NDJSON, or writes to a file."
+    )
+    extraction_keep_days: float = Field(
+        30.0, gt=0, description="How long the files of extractions are kept in the data directory."
+    )
 
     # Workers
     worker_name: str = Field(

@@ -3,6 +3,7 @@
 import csv
 import re
 import sys
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -26,7 +27,9 @@ def query(
     analysis: Annotated[
         str, typer.Argument(help="count, count_unique, sum, average, minimum, maximum, median, percentile and so on.")
     ],
-    collection: Annotated[str, typer.Argument(help="The collection to ask about.")],
+    collection: Annotated[
+        str | None, typer.Argument(help="The collection to ask about; a funnel's steps name their own.")
+    ] = None,
     target_property: Annotated[str | None, typer.Option(help="The property that the analysis is of.")] = None,
     percentile: Annotated[float | None, typer.Option(help="Which percentile, above 0 up to 100.")] = None,
     timeframe: Annotated[
@@ -50,15 +53,24 @@ def query(
         list[str] | None,
         typer.Option("--property-name", help="Of an extraction: a property to return; may be repeated."),
     ] = None,
+    definition: Annotated[
+        str | None,
+        typer.Option(
+            help="More parameters as a JSON object, or a file with one, - for standard input: a funnel's steps, the analyses of a "
+            "multi_analysis, the events of a retention. Options go before it."
+        ),
+    ] = None,
     output: Annotated[Literal["table", "json", "csv"], typer.Option("--format", help="How to print it.")] = "table",
     data_dir: DataDir = None,
 ) -> None:
     """Ask a collection a question.
 
     headwater query average flights --target-property arr_delay --group-by carrier --order-by result:DESC --limit 10
+
+    headwater query funnel --definition funnel.json --timeframe this_7_days
     """
     try:
-        parameters = {
+        given = {
             "target_property": target_property,
             "percentile": percentile,
             "timeframe": as_timeframe(timeframe),
@@ -73,7 +85,8 @@ def query(
         }
         settings = local_settings(data_dir)
         with connect(settings=settings) as client:
-            result = client.query(analysis, collection, **parameters)
+            parameters = as_definition(definition) | {name: value for name, value in given.items() if value is not None}
+            result = client.query(analysis, collection or parameters.pop("event_collection", None), **parameters)
     except (ConnectError, SettingsError, QueryError) as error:
         Console(stderr=True).print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
         raise typer.Exit(1) from None
@@ -93,6 +106,23 @@ def as_timeframe(text: str | None) -> Any:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise typer.BadParameter(f"--timeframe {text!r} is not JSON: {error}") from None
+
+
+def as_definition(text: str | None) -> dict[str, Any]:
+    """The parameters that --definition gives: none, an object as JSON, or what is in a file. Raises typer.BadParameter."""
+    if text is None:
+        return {}
+    try:
+        if not text.lstrip().startswith("{"):
+            text = sys.stdin.read() if text == "-" else Path(text).read_text(encoding="utf-8")
+        value = orjson.loads(text)
+    except OSError as error:
+        raise typer.BadParameter(f"--definition {text!r} cannot be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise typer.BadParameter(f"--definition is not JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise typer.BadParameter('--definition must be a JSON object with parameters, such as {"steps": [...]}.')
+    return value
 
 
 def as_order(text: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from headwater.query import Result
+from headwater.query.definition import Definition
 
 
 def as_table(rows: Sequence[dict[str, Any]]) -> Table:
@@ -27,7 +28,7 @@ def as_table(rows: Sequence[dict[str, Any]]) -> Table:
 def pivoted(result: Result) -> list[dict[str, Any]]:
     """The rows of a result; of one with an interval, a row for each bucket and a column for each group."""
     definition = result.definition
-    if definition.interval is None:
+    if not isinstance(definition, Definition) or definition.interval is None or definition.labels != ["result"]:
         return result.rows()
     group = definition.group_by[0].name if len(definition.group_by) == 1 else None
     buckets: dict[str, dict[str, Any]] = {}

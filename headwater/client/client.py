@@ -14,8 +14,11 @@ from headwater.client.event import make_event
 from headwater.client.http import HttpTransport
 from headwater.client.writer import Writer
 from headwater.query import Result
+from headwater.query.definition import METRICS
 
 EXIT_SECONDS = 10.0  # how long the interpreter's exit waits for unsent events
+
+GROUPED = frozenset((*METRICS, "multi_analysis"))  # the analyses that take what Grouping says
 
 T = TypeVar("T")
 Time = datetime | str
@@ -31,7 +34,7 @@ class Filtering(TypedDict, total=False):
         8601 text, the end exclusive. Without it: all time.
     timezone: a name such as `America/New_York`, or seconds east of UTC; for relative timeframes and intervals.
     filters: `{"property_name": ..., "operator": ..., "property_value": ...}`, all of which must hold. Operators: eq, ne, lt,
-        lte, gt, gte, exists, in, contains, not_contains, regex, and `{"operator": "or", "operands": [...]}`.
+        lte, gt, gte, exists, in, contains, not_contains, regex, within, and `{"operator": "or", "operands": [...]}`.
     """
 
     timeframe: Timeframe
@@ -43,17 +46,44 @@ class Grouping(Filtering, total=False):
     """What every analysis may have, beside `Filtering`.
 
     interval: minutely, hourly, daily, weekly, monthly, yearly, or every_N_minutes (hours, days, weeks, months, years).
-    group_by: a property's path, or several.
+    group_by: a property's path, or several; for numbers `{"property_name": "price", "buckets": {"size": 10}}` or
+        `{"property_name": "price", "ranges": [{"to": 10}, {"from": 10, "to": 50}, {"from": 50}]}`.
     order_by: `{"property_name": ..., "direction": "ASC" | "DESC"}`, or several; a group's property or `result`. Needs group_by.
     limit: how many groups to return. Needs order_by.
     zero_fill: whether an interval shows groups that have nothing in it. True where not given.
     """
 
     interval: str
-    group_by: str | Sequence[str]
+    group_by: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]
     order_by: OrderBy | Sequence[OrderBy]
     limit: int
     zero_fill: bool
+
+
+class Measure(TypedDict, total=False):
+    """One figure of a multi_analysis: `{"analysis_type": "sum", "target_property": "price"}`; a percentile has `percentile`, too."""
+
+    analysis_type: str
+    target_property: str
+    percentile: float
+
+
+class Deed(Filtering, total=False):
+    """What somebody did: events of a collection, chosen as in `Filtering`. `actor_property` is the property that says who."""
+
+    event_collection: str
+    actor_property: str
+
+
+class Step(Deed, total=False):
+    """One step of a funnel.
+
+    inverted: counts those who did not do it. optional: later steps do not need it. with_actors: the answer lists who passed.
+    """
+
+    inverted: bool
+    optional: bool
+    with_actors: bool
 
 
 class Transport(Protocol):
@@ -260,6 +290,82 @@ class Client:
         """
         return self._ask("extraction", collection, parameters, latest=latest, property_names=property_names)
 
+    def multi_analysis(
+        self, collection: str, analyses: Mapping[str, Measure], **parameters: Unpack[Grouping]
+    ) -> Result:
+        """Several figures of the same events in one go, each under its label.
+
+        >>> figures = {
+        ...     "orders": {"analysis_type": "count"},
+        ...     "revenue": {"analysis_type": "sum", "target_property": "price"},
+        ... }
+        >>> hw.multi_analysis("purchases", figures, timeframe="this_7_days").value
+        {'orders': 1582, 'revenue': 12191.5}
+        >>> hw.multi_analysis("purchases", figures, group_by="item").value
+        [{'item': 'book', 'orders': 911, 'revenue': 11387.5}, {'item': 'pen', 'orders': 671, 'revenue': 804}]
+        """
+        return self._ask("multi_analysis", collection, parameters, analyses=analyses)
+
+    def funnel(
+        self,
+        steps: Sequence[Step],
+        *,
+        ordered: bool | None = None,
+        window: str | None = None,
+        **parameters: Unpack[Filtering],
+    ) -> Result:
+        """How many actors go through steps: each count is of those who did this step and those before it.
+
+        >>> visited = {"event_collection": "visits", "actor_property": "user.id"}
+        >>> bought = {"event_collection": "purchases", "actor_property": "buyer"}
+        >>> funnel = hw.funnel([visited, {**bought, "with_actors": True}], timeframe="this_7_days")
+        >>> funnel.value["result"]
+        [310, 2]
+        >>> funnel.value["actors"]
+        [None, ['ann', 'bob']]
+        >>> hw.funnel([visited, bought], timeframe="this_7_days", window="1 hour").value["result"]
+        [310, 1]
+
+        `timeframe` and `timezone` hold for steps that have none of their own; `filters` for all steps. When things were done does not
+        count, unless `ordered`: then each step must come after the one before it, within `window` of the first, such as "7 days".
+        """
+        return self._ask("funnel", None, parameters, steps=steps, ordered=ordered, window=window)
+
+    def retention(
+        self,
+        first_event: Deed,
+        returning_event: Deed | None = None,
+        *,
+        unit: Literal["hour", "day", "week", "month", "year"] = "day",
+        units: int = 7,
+        rolling: bool = False,
+        **parameters: Unpack[Filtering],
+    ) -> Result:
+        """Who comes back: a row for each `unit` of the timeframe, of the actors who did `first_event` in it for the first time.
+
+        >>> signed_up = {"event_collection": "sign ups", "actor_property": "user.id"}
+        >>> bought = {"event_collection": "purchases", "actor_property": "user.id"}
+        >>> hw.retention(signed_up, bought, unit="week", units=2, timeframe="previous_2_weeks").value
+        [{'timeframe': {'start': '2026-01-11T00:00:00.000Z', 'end': '2026-01-18T00:00:00.000Z'},
+          'actors': 80, 'returned': [40, 21, 17]},
+         {'timeframe': {'start': '2026-01-18T00:00:00.000Z', 'end': '2026-01-25T00:00:00.000Z'},
+          'actors': 95, 'returned': [52, 30, None]}]
+
+        `returned[k]` counts those who did `returning_event` k units later (0: later in the same unit), also beyond the timeframe; with
+        `rolling` those who did it then or in a later unit of the row. None: the unit has not begun. Without `returning_event` the first
+        is asked for again. Needs a timeframe.
+        """
+        return self._ask(
+            "retention",
+            None,
+            parameters,
+            first_event=first_event,
+            returning_event=returning_event,
+            unit=unit,
+            units=units,
+            rolling=rolling,
+        )
+
     def live(self) -> dict[str, Any]:
         """What the processors count as events pass: per collection totals, and minutes, hours and days that end now.
 
@@ -269,8 +375,9 @@ class Client:
         figures: dict[str, Any] = _there(self._http).live()
         return figures
 
-    def query(self, analysis: str, collection: str, **parameters: Any) -> Result:
-        """Any analysis by its name, with Keen's parameters as they are; the methods above are this, typed.
+    def query(self, analysis: str, collection: str | None = None, **parameters: Any) -> Result:
+        """Any analysis by its name, with Keen's parameters as they are; the methods above are this, typed. Only funnels and
+        retention name their collections otherwise.
 
         >>> hw.query("percentile", "requests", target_property="milliseconds", percentile=95).value
         184
@@ -286,15 +393,12 @@ class Client:
         with self._turn:
             return transport.run(analysis, plain)
 
-    def _ask(self, analysis: str, collection: str, parameters: Mapping[str, Any], **more: Any) -> Result:
+    def _ask(self, analysis: str, collection: str | None, parameters: Mapping[str, Any], **more: Any) -> Result:
         """Raises TypeError for a parameter that the analysis does not have: it would go unnoticed."""
-        unknown = parameters.keys() - _KNOWN[analysis == "extraction"]
+        unknown = parameters.keys() - (Grouping if analysis in GROUPED else Filtering).__annotations__.keys()
         if unknown:
             raise TypeError(f"{analysis}() has no parameter {', '.join(sorted(unknown))}")
         return self.query(analysis, collection, **more, **parameters)
-
-
-_KNOWN = {True: Filtering.__annotations__.keys(), False: Grouping.__annotations__.keys()}
 
 
 def _there(part: T | ConnectError) -> T:

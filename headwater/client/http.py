@@ -76,7 +76,8 @@ class HttpTransport:
     def run(self, analysis: str, params: Mapping[str, Any]) -> Result:
         """The answer of an analysis; `params` are Keen's. Blocks; raises QueryError, for a wrong definition before asking."""
         definition = parse_definition(analysis, params, now=time.time_ns() // 1_000_000)
-        return Result(self._ask("POST", f"/queries/{analysis}", orjson.dumps(params))["result"], definition)
+        reply = self._ask("POST", f"/queries/{analysis}", orjson.dumps(params))
+        return Result(reply if analysis == "funnel" else reply["result"], definition)
 
     def live(self) -> Any:
         """The live figures of the project's collections. Blocks; raises QueryError."""

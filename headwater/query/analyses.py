@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from headwater.query.definition import Definition
+from headwater.query.definition import Measure
 from headwater.query.ordering import key_rank
 from headwater.query.properties import KeyPart, Property
 
@@ -23,9 +23,9 @@ class Aggregate:
     empty: Any
 
 
-def aggregate(definition: Definition, target: Property | None) -> Aggregate:
-    """The aggregate of a definition's analysis over its target; extractions have none."""
-    analysis = definition.analysis
+def aggregate(measure: Measure, target: Property | None) -> Aggregate:
+    """The aggregate of an analysis over its target."""
+    analysis = measure.analysis
     if target is None:
         return Aggregate(["count()"], ["count()"], _first, 0)
     if analysis == "count_unique":
@@ -40,10 +40,10 @@ def aggregate(definition: Definition, target: Property | None) -> Aggregate:
         return _of_number(target.number, "avg(%s)", float)
     if analysis == "standard_deviation":
         return _of_number(target.number, "if(isFinite(stddevSampStable(%s) AS deviation), deviation, NULL)", float)
-    assert definition.percentile is not None
+    assert measure.percentile is not None
     # Nearest rank, the lower element: element ceil(p/100 * n) of the sorted values. quantileExact takes
     # floor(level * n) from 0, so the level is a hair lower.
-    level = definition.percentile / 100 - 1e-12
+    level = measure.percentile / 100 - 1e-12
     exact_integers = target.integer if target.real is None else None
     if exact_integers:
         return _of_number(exact_integers, f"quantileExact({level!r})(%s)", int)

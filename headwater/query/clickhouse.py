@@ -2,49 +2,26 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import clickhouse_connect
-import orjson
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import Error, OperationalError
-from urllib3.exceptions import HTTPError
 
 from headwater.query.catalogue import TypeCatalogue
-from headwater.query.compile import Plan, compile_extraction, compile_query
-from headwater.query.definition import Definition, parse_definition, paths_of
+from headwater.query.compile import compile_columns, compile_extraction, compile_query
+from headwater.query.definition import Definition, Query, parse_definition, paths_of
 from headwater.query.errors import QueryError
+from headwater.query.extraction import CSV, JSON, OWN_COLUMNS, gzipped, written
+from headwater.query.funnel import Funnel
+from headwater.query.funnel_plan import ActorPlan, compile_funnel
+from headwater.query.paths import Path
 from headwater.query.properties import Types
 from headwater.query.result import Result
-from headwater.query.shape import Row, event, shape
-from headwater.settings import Settings
+from headwater.query.retention import Retention
+from headwater.query.retention_plan import compile_retention
+from headwater.query.shape import event, shape
+from headwater.query.statements import Cancellation, Limits, Statements, connect
 
-FORMAT = "JSONCompactEachRow"
-GRACE_SECONDS = 10  # the engine ends a query by itself; the connection waits this much longer
-
-_NO_SUCH_TABLE, _NO_SUCH_DATABASE = 60, 81
-_TOO_MANY_ROWS, _TIMEOUT, _MEMORY, _BAD_REGEX = 158, 159, 241, 427
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one query may take: seconds, bytes of memory in ClickHouse, groups, events of an extraction."""
-
-    seconds: float = 300.0
-    memory_bytes: int = 2_000_000_000
-    groups: int = 1_000_000
-    events: int = 100_000
-
-    @classmethod
-    def of(cls, settings: Settings) -> "Limits":
-        """The limits that the settings name."""
-        return cls(
-            settings.query_max_seconds,
-            settings.query_max_memory_bytes,
-            settings.query_max_groups,
-            settings.extraction_max_events,
-        )
+TABLES = "SELECT name FROM system.tables WHERE database = {database:String} AND name IN {names:Array(String)}"
 
 
 class ClickHouseTransport:
@@ -65,11 +42,10 @@ class ClickHouseTransport:
 
         Blocks until ClickHouse has answered. Raises QueryError.
         """
-        definition = parse_definition(analysis, params, now=time.time_ns() // 1_000_000)
+        query = parse_definition(analysis, params, now=time.time_ns() // 1_000_000)
         if self._client is None:
             self._client = connect(self._url, self._limits)
-        value = answer(self._client, definition, self._project_id, self._limits, self._catalogue)
-        return Result(value, definition)
+        return Result(answer(self._client, query, self._project_id, self._limits, self._catalogue), query)
 
     def close(self) -> None:
         """Close the connection."""
@@ -78,52 +54,67 @@ class ClickHouseTransport:
             self._client = None
 
 
-def connect(url: str, limits: Limits) -> Client:
-    """A client of the ClickHouse at a URL. Blocks. Raises QueryError (503) where it cannot be reached."""
-    try:
-        return clickhouse_connect.get_client(
-            dsn=url,
-            autogenerate_session_id=False,  # sessions lock out concurrent queries, and none of ours needs one
-            connect_timeout=5,
-            send_receive_timeout=round(limits.seconds) + GRACE_SECONDS,
-            query_retries=1,
-        )
-    except (Error, OSError) as error:
-        raise _unavailable(error) from error
+def answer(
+    client: Client,
+    query: Query,
+    project_id: str,
+    limits: Limits,
+    catalogue: TypeCatalogue,
+    cancellation: Cancellation | None = None,
+) -> Any:
+    """The answer to a query, in Keen's JSON shape; a funnel's is the object with `result`, `steps` and perhaps `actors`.
 
-
-def answer(client: Client, definition: Definition, project_id: str, limits: Limits, catalogue: TypeCatalogue) -> Any:
-    """The answer to a definition, in Keen's JSON shape. Blocks. Raises QueryError."""
-    if definition.analysis == "extraction":
-        return list(extract(client, definition, project_id, limits))
+    Blocks. Raises QueryError.
+    """
+    statements = Statements(client, limits, cancellation)
+    if isinstance(query, Funnel | Retention):
+        return _answer_about_actors(statements, query, database(project_id), catalogue)
+    if query.analysis == "extraction":
+        return list(extract(client, query, project_id, limits, cancellation))
 
     def types() -> Types | None:
-        paths = paths_of(definition)
-        return catalogue.types(client, database(project_id), definition.collection, paths, _settings(limits))
+        return _types(statements, catalogue, database(project_id), query.collection, paths_of(query))
 
     known = types()
-    plan = compile_query(definition, database(project_id), known)
-    rows = list(_rows(client, plan, limits))
+    plan = compile_query(query, database(project_id), known)
+    rows = list(statements.rows(plan.sql, plan.parameters))
     if known is not None and types() != known:  # new types came with new events, and the statement may have missed them
-        plan = compile_query(definition, database(project_id), None)
-        rows = list(_rows(client, plan, limits))
+        plan = compile_query(query, database(project_id), None)
+        rows = list(statements.rows(plan.sql, plan.parameters))
     return shape(plan, rows)
 
 
-def extract(client: Client, definition: Definition, project_id: str, limits: Limits) -> Iterator[dict[str, Any]]:
-    """The events of an extraction one by one, as they are read. Blocks.
-
-    Raises QueryError; where more events match than may be returned, at the end.
-    """
-    plan = compile_extraction(definition, database(project_id), None, limits.events)
-    for count, row in enumerate(_rows(client, plan, limits)):
-        if count == limits.events:
-            raise QueryError(
-                "ExtractionLimitError",
-                f"more than {limits.events} events match: ask for a shorter timeframe, add filters, or give `latest`, "
-                f"{limits.events} at most.",
-            )
+def extract(
+    client: Client,
+    definition: Definition,
+    project_id: str,
+    limits: Limits,
+    cancellation: Cancellation | None = None,
+) -> Iterator[dict[str, Any]]:
+    """The events of an extraction one by one, as they are read. Blocks; raises QueryError before the first event."""
+    most = limits.streamed_events if definition.to_file or definition.content_type != JSON else limits.events
+    plan = compile_extraction(definition, database(project_id), None, most)
+    too_many = QueryError(
+        "ExtractionLimitError",
+        f"more than {most} events match: ask for a shorter timeframe, add filters, or give `latest`, {most} at most; "
+        "as text/csv or application/x-ndjson, or with `email` into a file, there may be more.",
+    )
+    spill = {"max_bytes_before_external_sort": limits.memory_bytes // 2}
+    for row in Statements(client, limits, cancellation).rows(plan.sql, plan.parameters, too_many, **spill):
         yield event(row, definition.property_names)
+
+
+def extracted(
+    client: Client, definition: Definition, project_id: str, limits: Limits, cancellation: Cancellation | None = None
+) -> Iterator[bytes]:
+    """The text of an extraction in parts, packed where it is to be. Blocks; raises QueryError before the first part."""
+    columns = [path.name for path in definition.property_names]
+    if definition.content_type == CSV and not columns:
+        plan = compile_columns(definition, database(project_id))
+        found = list(Statements(client, limits, cancellation).rows(plan.sql, plan.parameters))
+        columns = [*OWN_COLUMNS, *(path for path in (found[0][0] if found else []) if path not in OWN_COLUMNS)]
+    parts = written(extract(client, definition, project_id, limits, cancellation), definition.content_type, columns)
+    return gzipped(parts) if definition.gzip or definition.to_file else parts
 
 
 def database(project_id: str) -> str:
@@ -131,68 +122,39 @@ def database(project_id: str) -> str:
     return f"headwater_{project_id}"
 
 
-def _rows(client: Client, plan: Plan, limits: Limits) -> Iterator[Row]:
-    """The rows of a plan; none where the collection or the project has no table yet."""
-    try:
-        with client.raw_stream(plan.sql, parameters=plan.parameters, settings=_settings(limits), fmt=FORMAT) as stream:
-            for line in stream:
-                yield orjson.loads(line)
-    except Error as error:
-        if error.code not in (_NO_SUCH_TABLE, _NO_SUCH_DATABASE):
-            raise _refused(error, limits) from error
-    except (orjson.JSONDecodeError, HTTPError, OSError) as error:  # an error that came after the first rows
-        raise QueryError("InternalServerError", "ClickHouse broke off its answer; try again.", 503) from error
+def _answer_about_actors(
+    statements: Statements, query: Funnel | Retention, database: str, catalogue: TypeCatalogue
+) -> Any:
+    deeds = [step.deed for step in query.steps] if isinstance(query, Funnel) else [query.first, query.returning]
+    paths: dict[str, set[Path]] = {}
+    for deed in deeds:
+        paths.setdefault(deed.collection, set()).update(deed.paths)
+
+    def types() -> dict[str, Types | None]:
+        """Of the collections that have a table: a statement with one that has none would be refused as a whole."""
+        found = statements.rows(TABLES, {"database": database, "names": sorted(paths)})
+        names = sorted(row[0] for row in found)
+        return {name: _types(statements, catalogue, database, name, paths[name]) for name in names}
+
+    def plan(known: dict[str, Types | None]) -> ActorPlan:
+        if isinstance(query, Funnel):
+            return compile_funnel(query, database, known, statements.limits.groups)
+        return compile_retention(query, database, known)
+
+    def run(known: dict[str, Types | None]) -> Any:
+        compiled = plan(known)
+        # Actors are not groups of the answer: memory bounds them.
+        rows = statements.rows(compiled.sql, compiled.parameters, max_rows_to_group_by=0) if compiled.sql else ()
+        return compiled.finish(rows)
+
+    known = types()
+    answered = run(known)
+    if known and types() != known:
+        answered = run(dict.fromkeys(known))
+    return answered
 
 
-def _settings(limits: Limits) -> dict[str, Any]:
-    """All that a statement relies on, whatever the server's defaults are."""
-    return {
-        "max_execution_time": limits.seconds,
-        "max_memory_usage": limits.memory_bytes,
-        "max_rows_to_group_by": limits.groups,
-        "group_by_overflow_mode": "throw",
-        "timeout_overflow_mode": "throw",
-        # An event's month follows from its timestamp, so its duplicates are in one partition.
-        "do_not_merge_across_partitions_select_final": 1,
-        # PREWHERE on a property would filter before duplicates are folded.
-        "optimize_move_to_prewhere_if_final": 0,
-        "output_format_json_quote_64bit_integers": 0,
-        "output_format_json_quote_denormals": 0,
-        "output_format_json_escape_forward_slashes": 0,
-        "wait_end_of_query": 1,
-    }
-
-
-def _refused(error: Error, limits: Limits) -> QueryError:
-    """What an error of ClickHouse means to the one who asked."""
-    text = str(error)
-    if error.code == _TIMEOUT:
-        return QueryError(
-            "QueryTimeoutError",
-            f"the query took longer than {limits.seconds:g} seconds: ask for a shorter timeframe.",
-            504,
-        )
-    if error.code == _MEMORY:
-        if "(total)" in text:
-            return QueryError("ServiceUnavailableError", "ClickHouse has no memory to spare; try again later.", 503)
-        return QueryError(
-            "QueryMemoryLimitError",
-            f"the query needs more than {limits.memory_bytes} bytes of memory: ask for a shorter timeframe, "
-            "fewer groups or fewer unique values.",
-        )
-    if error.code == _TOO_MANY_ROWS:
-        return QueryError(
-            "QueryGroupLimitError",
-            f"the answer has more than {limits.groups} groups: group by fewer properties, or choose a longer interval.",
-        )
-    if error.code == _BAD_REGEX:
-        return QueryError(
-            "InvalidPropertyValueError", "a filter's regex is not a regular expression that RE2 knows (no look-around)."
-        )
-    if error.code is None and isinstance(error, OperationalError):
-        return _unavailable(error)
-    return QueryError("InternalServerError", f"ClickHouse could not answer the query (code {error.code}).", 500)
-
-
-def _unavailable(error: Exception) -> QueryError:
-    return QueryError("ServiceUnavailableError", "ClickHouse cannot be reached; try again later.", 503)
+def _types(
+    statements: Statements, catalogue: TypeCatalogue, database: str, collection: str, paths: set[Path]
+) -> Types | None:
+    return catalogue.types(statements.client, database, collection, paths, statements.settings())

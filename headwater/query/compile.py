@@ -1,31 +1,51 @@
 """A definition as one SQL statement with its parameters, and what is needed to shape the rows that it gives."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from headwater.query.analyses import Aggregate, aggregate
-from headwater.query.conditions import condition_sql
-from headwater.query.definition import RESULT, Definition
+from headwater.query.analyses import Aggregate, aggregate, decoded
+from headwater.query.definition import Definition
+from headwater.query.grouping import GroupBy
 from headwater.query.intervals import buckets
-from headwater.query.ordering import key_order_sql
+from headwater.query.ordering import key_order_sql, key_rank
 from headwater.query.parameters import Parameters
-from headwater.query.paths import Path, quoted
-from headwater.query.properties import KeyPart, Property, Types, property_of
+from headwater.query.properties import KeyPart, Types
+from headwater.query.sources import Properties, table_sql, tests_sql
 from headwater.query.timeframe import Timeframe
 
 
 @dataclass(frozen=True)
 class GroupKey:
-    """One property of group_by: its name, and its parts with the names of their columns."""
+    """One key of the groups: what it groups by, and its parts with the names of their columns."""
 
-    name: str
+    group_by: GroupBy
     parts: list[tuple[KeyPart, str]]
+
+    @property
+    def name(self) -> str:
+        """What answers call the key."""
+        return self.group_by.name
+
+    def value(self, columns: Sequence[Any]) -> Any:
+        """The key's value from its columns, one for each part."""
+        decode = self.group_by.decode
+        for (part, _), value in zip(self.parts, columns, strict=True):
+            if value is not None:
+                return decode(value) if decode else decoded(part, value)
+        return None
+
+    def rank(self, value: Any) -> tuple[Any, ...]:
+        """What to sort a value by."""
+        position = self.group_by.position(value)
+        return key_rank(value if position is None else position)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A statement whose rows are JSON arrays: [bucket,] key parts..., aggregate columns...
+    """A statement whose rows are JSON arrays: [bucket,] key parts..., columns of each aggregate...
 
-    For extractions: timestamp, received_at, id, properties (or the parts of each property asked for).
+    For extractions: timestamp, received_at, id, properties.
     """
 
     definition: Definition
@@ -34,20 +54,22 @@ class Plan:
     buckets: list[Timeframe]
     bucket_of: dict[int, int]  # what the bucket column says -> index in `buckets`
     keys: list[GroupKey]
-    aggregate: Aggregate | None
+    aggregates: dict[str, Aggregate]  # by label
 
 
 def compile_extraction(definition: Definition, database: str, types: Types | None, max_events: int) -> Plan:
-    """The plan of an extraction. Asks for one event more than `max_events`, to know whether there are more."""
+    """The plan of an extraction. ClickHouse refuses it (code 395) where more than `max_events` would come."""
     parameters = Parameters()
     limit = min(definition.latest or max_events + 1, max_events + 1)
     direction = "DESC" if definition.latest else "ASC"
     sql = (
-        "SELECT toUnixTimestamp64Milli(timestamp), toUnixTimestamp64Milli(received_at), id, properties"  # noqa: S608 - names are quoted, values are parameters
-        f" FROM {_source(definition, database, _Properties(types), parameters)}"
+        "SELECT toUnixTimestamp64Milli(timestamp) AS at, toUnixTimestamp64Milli(received_at) AS received, id, properties"  # noqa: S608 - names are quoted, values are parameters
+        f" FROM {_source(definition, database, Properties(types), parameters)}"
         f" ORDER BY timestamp {direction}, id {direction} LIMIT {limit}"
     )
-    return Plan(definition, sql, parameters.values, [], {}, [], None)
+    if limit > max_events:
+        sql = f"SELECT * FROM ({sql}) WHERE not throwIf(rowNumberInAllBlocks() >= {max_events})"  # noqa: S608 - as above
+    return Plan(definition, sql, parameters.values, [], {}, [], {})
 
 
 def compile_query(definition: Definition, database: str, types: Types | None) -> Plan:
@@ -56,7 +78,7 @@ def compile_query(definition: Definition, database: str, types: Types | None) ->
     `types`: the types that occur under every path that the definition names, or None where they are not known; the
     statement is right only while no others occur. Raises QueryError where there are too many intervals.
     """
-    parameters, properties = Parameters(), _Properties(types)
+    parameters, properties = Parameters(), Properties(types)
     source = _source(definition, database, properties, parameters)
     spans: list[Timeframe] = []
     bucket_of: dict[int, int] = {}
@@ -67,13 +89,16 @@ def compile_query(definition: Definition, database: str, types: Types | None) ->
         columns.append(f"{sql} AS bucket")
         grouped.append("bucket")
     keys = []
-    for i, path in enumerate(definition.group_by):
-        parts = [(part, f"key_{i}_{part.kind}") for part in properties[path].key_parts]
-        keys.append(GroupKey(path.name, parts))
+    for i, key in enumerate(definition.group_by):
+        parts = [(part, f"key_{i}_{part.kind}") for part in key.key_parts(properties[key.path], parameters)]
+        keys.append(GroupKey(key, parts))
         columns += [f"{part.sql} AS {name}" for part, name in parts]
         grouped += [name for _, name in parts]
-    aggregates = aggregate(definition, properties[definition.target] if definition.target else None)
-    columns += aggregates.columns
+    aggregates = {
+        measure.label: aggregate(measure, properties[measure.target] if measure.target else None)
+        for measure in definition.measures
+    }
+    columns += [column for one in aggregates.values() for column in one.columns]
     group = f" GROUP BY {', '.join(grouped)}" if grouped else ""
     tail = _limited(definition, keys, aggregates) if grouped else ""
     if definition.group_by and not grouped:
@@ -82,33 +107,19 @@ def compile_query(definition: Definition, database: str, types: Types | None) ->
     return Plan(definition, sql, parameters.values, spans, bucket_of, keys, aggregates)
 
 
-class _Properties(dict[Path, Property]):
-    """The expressions of each path, made when first needed."""
-
-    def __init__(self, types: Types | None) -> None:
-        super().__init__()
-        self._types = types
-
-    def __missing__(self, path: Path) -> Property:
-        found = self[path] = property_of(path, self._types)
-        return found
+def compile_columns(definition: Definition, database: str) -> Plan:
+    """The plan of the question which properties the events of an extraction have: one row with a list of paths."""
+    parameters = Parameters()
+    source = _source(definition, database, Properties(None), parameters)
+    sql = f"SELECT arraySort(distinctJSONPaths(properties)) FROM {source}"  # noqa: S608 - as above
+    return Plan(definition, sql, parameters.values, [], {}, [], {})
 
 
-def _source(definition: Definition, database: str, properties: _Properties, parameters: Parameters) -> str:
+def _source(definition: Definition, database: str, properties: Properties, parameters: Parameters) -> str:
     """The table without its duplicates, and the conditions."""
-    tests = _timeframe(definition.timeframe, parameters)
-    tests += [condition_sql(one, properties.__getitem__, parameters) for one in definition.filters]
+    tests = tests_sql(definition.timeframe, definition.filters, properties, parameters)
     where = f" WHERE {' AND '.join(tests)}" if tests else ""
-    return f"{quoted(database)}.{quoted(definition.collection)} FINAL{where}"
-
-
-def _timeframe(timeframe: Timeframe | None, parameters: Parameters) -> list[str]:
-    if timeframe is None:
-        return []
-    return [
-        f"timestamp >= {parameters.instant(timeframe.start)}",
-        f"timestamp < {parameters.instant(timeframe.end)}",
-    ]
+    return table_sql(database, definition.collection) + where
 
 
 def _bucket(spans: list[Timeframe]) -> tuple[str, dict[int, int]]:
@@ -125,7 +136,7 @@ def _bucket(spans: list[Timeframe]) -> tuple[str, dict[int, int]]:
     return f"roundDown({milliseconds}, [{starts}])", {span.start: i for i, span in enumerate(spans)}
 
 
-def _limited(definition: Definition, keys: list[GroupKey], aggregates: Aggregate) -> str:
+def _limited(definition: Definition, keys: list[GroupKey], aggregates: dict[str, Aggregate]) -> str:
     """ORDER BY and LIMIT, where the engine can leave out groups that no answer shows.
 
     With intervals and zero fill every group is in every bucket, so there the limit is applied to the shaped answer.
@@ -135,9 +146,9 @@ def _limited(definition: Definition, keys: list[GroupKey], aggregates: Aggregate
     parts = {key.name: key.parts for key in keys}
     orders: list[str] = []
     for one in definition.order_by:
-        if one.name == RESULT:
+        if one.name in aggregates:
             direction = "DESC NULLS LAST" if one.descending else "ASC NULLS LAST"
-            orders += [f"{sql} {direction}" for sql in aggregates.order]
+            orders += [f"{sql} {direction}" for sql in aggregates[one.name].order]
         else:
             orders += key_order_sql(parts[one.name], one.descending)
     for key in keys:

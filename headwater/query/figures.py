@@ -9,15 +9,20 @@ from bokeh.models.annotations import Label
 from bokeh.palettes import Category10, Category20
 from bokeh.plotting import figure
 
-from headwater.query.definition import RESULT, Definition
+from headwater.query.definition import Definition, Query
+from headwater.query.grouping import RESULT
 from headwater.query.result import flat_rows
 
 MAX_LINES = 20
 
 
-def to_figure(value: Any, definition: Definition) -> figure:
-    """The figure that `Result.plot` promises. Raises ValueError for answers that are lists of events or values."""
-    if definition.analysis in ("extraction", "select_unique"):
+def to_figure(value: Any, definition: Query) -> figure:
+    """The figure that `Result.plot` promises. Raises ValueError for answers that are no figures, or several."""
+    if not isinstance(definition, Definition) or definition.analysis in (
+        "extraction",
+        "select_unique",
+        "multi_analysis",
+    ):
         raise ValueError(f"the answer of {definition.analysis} has nothing to draw; to_pandas() gives a frame")
     if definition.interval:
         return _lines(value, definition)
@@ -32,7 +37,7 @@ def _title(definition: Definition) -> str:
 
 
 def _label(group: dict[str, Any], definition: Definition) -> str:
-    values = (group[path.name] for path in definition.group_by)
+    values = (group[key.name] for key in definition.group_by)
     return ", ".join(value if isinstance(value, str) else orjson.dumps(value).decode() for value in values)
 
 
@@ -75,7 +80,7 @@ def _bars(value: Any, definition: Definition) -> figure:
         tooltips=[("", "@x"), (RESULT, "@top")],
     )
     plot.vbar(x=unique, top=results, width=0.8)
-    plot.xaxis.axis_label = ", ".join(path.name for path in definition.group_by)
+    plot.xaxis.axis_label = ", ".join(key.name for key in definition.group_by)
     plot.xaxis.major_label_orientation = 0.8
     return plot
 

@@ -1,5 +1,6 @@
 """Filters: which events a query is about. Parsing into conditions; `conditions` writes them as SQL."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -52,6 +53,15 @@ def parse_filters(value: object) -> tuple[Filter, ...]:
     if not isinstance(value, list):
         raise _wrong(f"filters must be a list of filters, not {shown(value)}")
     return tuple(_filter(one, f"filters[{i}]", 1) for i, one in enumerate(value))
+
+
+def filtered_paths(filters: tuple[Filter, ...]) -> Iterator[Path]:
+    """Every property that filters look at."""
+    for one in filters:
+        if isinstance(one, AnyOf):
+            yield from filtered_paths(one.operands)
+        else:
+            yield one.path
 
 
 def _filter(given: object, where: str, depth: int) -> Filter:

@@ -4,13 +4,13 @@ from typing import Any
 
 import pandas as pd
 
-from headwater.query.definition import RESULT, Definition
+from headwater.query.definition import Definition, Query
 from headwater.query.result import flat_rows
 
 _TIMES = ("keen.timestamp", "keen.created_at")
 
 
-def to_frame(value: Any, definition: Definition) -> pd.DataFrame:
+def to_frame(value: Any, definition: Query) -> pd.DataFrame:
     """The frame that `Result.to_pandas` promises."""
     if definition.analysis == "extraction":
         events = [_flat(event) for event in value]
@@ -20,13 +20,21 @@ def to_frame(value: Any, definition: Definition) -> pd.DataFrame:
             if name in frame:
                 frame[name] = pd.to_datetime(frame[name], utc=True, format="ISO8601").dt.tz_convert(definition.zone)
         return frame
-    names = [path.name for path in definition.group_by]
-    columns = [*(("start", "end") if definition.interval else ()), *names, RESULT]
     rows = flat_rows(value, definition)
+    columns = _columns(definition)
     frame = pd.DataFrame({name: _column([row[name] for row in rows]) for name in columns})
-    for name in ("start", "end") if definition.interval else ():
+    for name in ("start", "end") if "start" in columns else ():
         frame[name] = pd.to_datetime(frame[name], utc=True, format="ISO8601").dt.tz_convert(definition.zone)
     return frame
+
+
+def _columns(definition: Query) -> list[str]:
+    if isinstance(definition, Definition):
+        names = [key.name for key in definition.group_by]
+        return [*(("start", "end") if definition.interval else ()), *names, *definition.labels]
+    if definition.analysis == "funnel":
+        return ["step", "event_collection", "result"]
+    return ["start", "end", "actors", "unit", "returned"]
 
 
 def _column(values: list[Any]) -> Any:

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from headwater.query.definition import RESULT, Definition
+from headwater.query.definition import Definition, Query
+from headwater.query.funnel import Funnel
+from headwater.query.grouping import RESULT
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure
@@ -15,7 +17,7 @@ class Result:
     """An answer with the definition that it answers. `value` is what JSON has: Keen's result shapes."""
 
     value: Any
-    definition: Definition
+    definition: Query
 
     def to_pandas(self) -> "DataFrame":
         """The answer as a typed frame. Raises ImportError, with what to install, where pandas is missing.
@@ -42,21 +44,43 @@ class Result:
         return to_figure(self.value, self.definition)
 
     def rows(self) -> list[dict[str, Any]]:
-        """The answer flat: a dict for each group of each bucket, with `start`, `end`, group properties and `result`.
+        """The answer flat: a dict for each group of each bucket, with `start`, `end`, group properties and `result`, or the
+        labels of a multi_analysis.
 
-        An extraction's events as they are; a single value as one row.
+        An extraction's events as they are; a single value as one row. A funnel's steps: `step` (from 1), `event_collection`, `result`. A
+        retention's matrix: `start`, `end`, `actors`, `unit`, `returned`.
         """
         return flat_rows(self.value, self.definition)
 
 
-def flat_rows(value: Any, definition: Definition) -> list[dict[str, Any]]:
+def flat_rows(value: Any, definition: Query) -> list[dict[str, Any]]:
     """The rows that `Result.rows` promises."""
+    if not isinstance(definition, Definition):
+        return _steps(value) if isinstance(definition, Funnel) else _matrix(value)
     if definition.analysis == "extraction" or (definition.group_by and not definition.interval):
         return list(value)
+    labelled = definition.analysis == "multi_analysis"
     if not definition.interval:
-        return [{RESULT: value}]
+        return [value if labelled else {RESULT: value}]
     flat: list[dict[str, Any]] = []
     for bucket in value:
-        groups = bucket["value"] if definition.group_by else [{RESULT: bucket["value"]}]
+        figures = bucket["value"] if labelled else {RESULT: bucket["value"]}
+        groups = bucket["value"] if definition.group_by else [figures]
         flat += [bucket["timeframe"] | group for group in groups]
     return flat
+
+
+def _steps(value: Any) -> list[dict[str, Any]]:
+    pairs = zip(value["steps"], value[RESULT], strict=True)
+    return [
+        {"step": number, "event_collection": step["event_collection"], RESULT: count}
+        for number, (step, count) in enumerate(pairs, 1)
+    ]
+
+
+def _matrix(value: Any) -> list[dict[str, Any]]:
+    return [
+        cohort["timeframe"] | {"actors": cohort["actors"], "unit": unit, "returned": returned}
+        for cohort in value
+        for unit, returned in enumerate(cohort["returned"])
+    ]

@@ -1,94 +1,117 @@
 """Rows into answers: Keen's shapes, as reference keen-api section 6.2 lists them."""
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC
+from datetime import UTC, tzinfo
 from typing import Any
 
-from headwater.query.analyses import decoded
-from headwater.query.compile import Plan
-from headwater.query.definition import RESULT, Definition
-from headwater.query.ordering import key_rank, result_rank
+from headwater.query.compile import GroupKey, Plan
+from headwater.query.grouping import RESULT
+from headwater.query.ordering import result_rank
 from headwater.query.paths import Path
+from headwater.query.timeframe import Timeframe
 from headwater.query.zones import iso
 
 Row = Sequence[Any]
 
 
 def shape(plan: Plan, rows: Iterable[Row]) -> Any:
-    """The answer of a plan: a number, a list of groups, of buckets, or of buckets of groups."""
+    """The answer of a plan: a figure, a list of groups, of buckets, or of buckets of groups.
+
+    The figures of a multi_analysis are an object by label where others have one value.
+    """
     definition = plan.definition
-    assert plan.aggregate is not None
     if definition.interval:
         return _series(plan, rows)
     if definition.group_by:
-        return _ordered(definition, [_group(plan, row, 0) for row in rows])
-    results = [plan.aggregate.finish(row) for row in rows]
-    return results[0] if results else _empty(plan)
+        return _ordered(plan, [_group(plan, row) for row in rows])
+    results = [_figures(plan, row) for row in rows]
+    return _value(plan, results[0] if results else _nothing(plan))
 
 
 def _series(plan: Plan, rows: Iterable[Row]) -> list[dict[str, Any]]:
-    definition, finish = plan.definition, plan.aggregate
-    assert finish is not None
+    definition = plan.definition
     if not definition.group_by:
-        values = {plan.bucket_of[row[0]]: finish.finish(row[1:]) for row in rows}
-        return [_bucket(plan, i, values[i] if i in values else _empty(plan)) for i in range(len(plan.buckets))]
+        values = {plan.bucket_of[row[0]]: _figures(plan, row[1:]) for row in rows}
+        return [_bucket(plan, i, _value(plan, values.get(i) or _nothing(plan))) for i in range(len(plan.buckets))]
     groups: dict[int, list[dict[str, Any]]] = {}
     for row in rows:
-        groups.setdefault(plan.bucket_of[row[0]], []).append(_group(plan, row, 1))
+        groups.setdefault(plan.bucket_of[row[0]], []).append(_group(plan, row[1:]))
     if definition.zero_fill:
         _zero_fill(plan, groups)
-    return [_bucket(plan, i, _ordered(definition, groups.get(i, []))) for i in range(len(plan.buckets))]
+    return [_bucket(plan, i, _ordered(plan, groups.get(i, []))) for i in range(len(plan.buckets))]
 
 
 def _zero_fill(plan: Plan, groups: dict[int, list[dict[str, Any]]]) -> None:
-    """Every group of any bucket into every bucket, with the result over nothing."""
-    names = [key.name for key in plan.keys]
-    every = {_identity(group, names): group for bucket in groups.values() for group in bucket}
+    """Every group of any bucket into every bucket, with the results over nothing."""
+    every = {_identity(plan, group): group for bucket in groups.values() for group in bucket}
     for i in range(len(plan.buckets)):
         bucket = groups.setdefault(i, [])
-        have = {_identity(group, names) for group in bucket}
-        bucket += [group | {RESULT: _empty(plan)} for identity, group in every.items() if identity not in have]
+        have = {_identity(plan, group) for group in bucket}
+        bucket += [group | _nothing(plan) for identity, group in every.items() if identity not in have]
 
 
-def _identity(group: dict[str, Any], names: list[str]) -> tuple[Any, ...]:
-    return tuple(key_rank(group[name]) for name in names)
+def _identity(plan: Plan, group: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(key.rank(group[key.name]) for key in plan.keys)
 
 
 def _bucket(plan: Plan, index: int, value: Any) -> dict[str, Any]:
-    span, zone = plan.buckets[index], plan.definition.zone
-    return {"value": value, "timeframe": {"start": iso(span.start, zone), "end": iso(span.end, zone)}}
+    return {"value": value, "timeframe": span(plan.buckets[index], plan.definition.zone)}
 
 
-def _group(plan: Plan, row: Row, position: int) -> dict[str, Any]:
+def span(timeframe: Timeframe, zone: tzinfo) -> dict[str, str]:
+    """A span of time as answers write it."""
+    return {"start": iso(timeframe.start, zone), "end": iso(timeframe.end, zone)}
+
+
+def _group(plan: Plan, row: Row) -> dict[str, Any]:
     group: dict[str, Any] = {}
+    position = 0
     for key in plan.keys:
-        group[key.name] = None
-        for part, _ in key.parts:
-            if row[position] is not None:
-                group[key.name] = decoded(part, row[position])
-            position += 1
-    assert plan.aggregate is not None
-    group[RESULT] = plan.aggregate.finish(row[position:])
-    return group
+        following = position + len(key.parts)
+        group[key.name] = key.value(row[position:following])
+        position = following
+    return group | _figures(plan, row[position:])
 
 
-def _ordered(definition: Definition, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _figures(plan: Plan, columns: Row) -> dict[str, Any]:
+    """The results by label, of the columns after bucket and keys."""
+    figures: dict[str, Any] = {}
+    position = 0
+    for label, one in plan.aggregates.items():
+        following = position + len(one.columns)
+        figures[label] = one.finish(columns[position:following])
+        position = following
+    return figures
+
+
+def _nothing(plan: Plan) -> dict[str, Any]:
+    """The results over no events."""
+    return {label: [] if one.empty == [] else one.empty for label, one in plan.aggregates.items()}
+
+
+def _value(plan: Plan, figures: dict[str, Any]) -> Any:
+    return figures if plan.definition.analysis == "multi_analysis" else figures[RESULT]
+
+
+def _ordered(plan: Plan, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """In the order asked for, ties (and everything, where no order is asked for) by the group keys; limited."""
-    names = [path.name for path in definition.group_by]
-    groups.sort(key=lambda group: _identity(group, names))
+    definition = plan.definition
+    keys = {key.name: key for key in plan.keys}
+    groups.sort(key=lambda group: _identity(plan, group))
     for one in reversed(definition.order_by):
-        if one.name == RESULT:
-            descending = one.descending
-            groups.sort(key=lambda group: result_rank(group[RESULT], descending))
+        if one.name in keys:
+            _sort_by_key(groups, keys[one.name], one.descending)
         else:
-            name = one.name
-            groups.sort(key=lambda group: key_rank(group[name]), reverse=one.descending)
+            _sort_by_result(groups, one.name, one.descending)
     return groups[: definition.limit] if definition.limit else groups
 
 
-def _empty(plan: Plan) -> Any:
-    assert plan.aggregate is not None
-    return [] if plan.aggregate.empty == [] else plan.aggregate.empty
+def _sort_by_key(groups: list[dict[str, Any]], key: GroupKey, descending: bool) -> None:
+    groups.sort(key=lambda group: key.rank(group[key.name]), reverse=descending)
+
+
+def _sort_by_result(groups: list[dict[str, Any]], label: str, descending: bool) -> None:
+    groups.sort(key=lambda group: result_rank(group[label], descending))
 
 
 def event(row: Row, names: tuple[Path, ...]) -> dict[str, Any]:

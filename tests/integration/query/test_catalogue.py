@@ -9,8 +9,9 @@ from clickhouse_connect.driver.client import Client
 
 from headwater.query import catalogue
 from headwater.query.catalogue import TypeCatalogue
-from headwater.query.clickhouse import ClickHouseTransport, Limits, answer, connect
-from headwater.query.definition import ANALYSES, parse_definition
+from headwater.query.clickhouse import ClickHouseTransport, answer
+from headwater.query.definition import METRICS, Definition, parse_definition, paths_of
+from headwater.query.statements import Limits, connect
 from tests.integration.query.events import SPAN, START, generated
 from tests.integration.query.oracle import iso
 from tests.querying import event, new_project_id, store
@@ -46,7 +47,7 @@ def test_answers_are_the_same(clickhouse: str, client: Client, monkeypatch: pyte
         found = []
         for i, path in enumerate(PATHS):
             other = PATHS[i - 1]
-            for analysis in ANALYSES[:-1]:
+            for analysis in METRICS:
                 params = {"target_property": path, "percentile": 75, "group_by": other}
                 found.append(ask(client, known, project_id, analysis, **params))
             for operator, value in (
@@ -82,8 +83,8 @@ def test_only_the_types_that_occur_are_known(clickhouse: str, client: Client) ->
     definition = parse_definition(
         "sum", {"event_collection": "c", "target_property": "a", "group_by": ["b", "c", "d"]}, NOW
     )
-    paths = [definition.target, *definition.group_by]
-    found = TypeCatalogue().types(client, f"headwater_{project_id}", "c", [path for path in paths if path], {})
+    assert isinstance(definition, Definition)
+    found = TypeCatalogue().types(client, f"headwater_{project_id}", "c", paths_of(definition), {})
     assert found == {
         "a": {"Int64", "Float64"},
         "b": {"String"},

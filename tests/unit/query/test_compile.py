@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.query.compile import Plan, compile_extraction, compile_query
-from headwater.query.definition import ANALYSES, parse_definition
+from headwater.query.definition import METRICS, Definition, parse_definition
 from headwater.query.paths import Path, quoted
 from headwater.query.properties import Types
 
@@ -17,6 +17,7 @@ TOKEN = re.compile(r"`(?:[^`\\]|\\.)*`", re.DOTALL)
 
 def plan(analysis: str, types: Types | None = None, **params: Any) -> Plan:
     definition = parse_definition(analysis, {"event_collection": "c", **params}, NOW)
+    assert isinstance(definition, Definition)
     if analysis == "extraction":
         return compile_extraction(definition, "headwater_x", types, 1000)
     return compile_query(definition, "headwater_x", types)
@@ -37,7 +38,7 @@ def test_a_quoted_identifier_is_one_token(name: str) -> None:
         st.text(st.characters(exclude_categories=["Cs"], exclude_characters="."), min_size=1), min_size=1, max_size=3
     ),
     value=st.text(st.characters(exclude_categories=["Cs"])),
-    analysis=st.sampled_from([a for a in ANALYSES if a != "extraction"]),
+    analysis=st.sampled_from(METRICS),
 )
 def test_names_and_values_are_not_in_the_sql(names: list[str], value: str, analysis: str) -> None:
     """Whatever the names and the value are, the SQL outside backquotes is the same."""
@@ -72,4 +73,4 @@ def test_equal_buckets_are_counted_and_unequal_ones_listed() -> None:
 
 
 def test_tables_are_read_without_their_duplicates() -> None:
-    assert all(" FINAL" in plan(a, target_property="t", percentile=5).sql for a in ANALYSES)
+    assert all(" FINAL" in plan(a, target_property="t", percentile=5).sql for a in (*METRICS, "extraction"))

@@ -7,6 +7,7 @@ import pytest
 from headwater.query.definition import Definition, Order, parse_definition
 from headwater.query.errors import QueryError
 from headwater.query.filters import AnyOf, Condition
+from headwater.query.grouping import GroupBy
 from headwater.query.intervals import Interval
 from headwater.query.paths import Path
 
@@ -14,7 +15,9 @@ NOW = 1_711_877_400_000
 
 
 def parsed(analysis: str = "count", **params: Any) -> Definition:
-    return parse_definition(analysis, {"event_collection": "c", **params}, NOW)
+    definition = parse_definition(analysis, {"event_collection": "c", **params}, NOW)
+    assert isinstance(definition, Definition)
+    return definition
 
 
 def test_native_and_textual_forms_are_one() -> None:
@@ -46,7 +49,7 @@ def test_native_and_textual_forms_are_one() -> None:
     )
     assert native == textual
     assert native.interval == Interval("day", 1)
-    assert native.group_by == (Path("a"), Path("b.c"))
+    assert native.group_by == (GroupBy(Path("a")), GroupBy(Path("b.c")))
     assert native.filters == (Condition(Path("n"), "in", (1, "x", None)),)
 
 
@@ -94,6 +97,10 @@ def condition(operator: str, value: Any, name: Any = "a") -> dict[str, Any]:
     return {"filters": [{"property_name": name, "operator": operator, "property_value": value}]}
 
 
+STEP = {"event_collection": "c", "actor_property": "user"}
+WEEK = {"timeframe": "this_week", "actor_property": "user"}
+
+
 @pytest.mark.parametrize(
     ("analysis", "params", "name", "part"),
     [
@@ -105,7 +112,27 @@ def condition(operator: str, value: Any, name: Any = "a") -> dict[str, Any]:
         ("count", {"group_by": ""}, None, ""),
         ("count", {"group_by": [""]}, "InvalidPropertyNameError", "group_by"),
         ("count", {"group_by": "\ud800"}, "InvalidPropertyNameError", "Unicode"),
-        ("count", {"group_by": {"property_name": "a", "buckets": {"size": 10}}}, "QueryDefinitionError", "buckets"),
+        ("count", {"group_by": {"property_name": "a"}}, "QueryDefinitionError", "either a size or ranges"),
+        ("count", {"group_by": {"size": 5}}, "InvalidPropertyNameError", "property_name"),
+        ("count", {"group_by": {"property_name": "a", "buckets": {}}}, "QueryDefinitionError", "no size"),
+        ("count", {"group_by": {"property_name": "a", "buckets": {"size": 0}}}, "QueryDefinitionError", "above 0"),
+        ("count", {"group_by": {"property_name": "a", "size": "10"}}, "QueryDefinitionError", "above 0"),
+        ("count", {"group_by": {"property": "a", "ranges": []}}, "QueryDefinitionError", "1 to"),
+        ("count", {"group_by": {"property": "a", "ranges": [{}]}}, "QueryDefinitionError", "everything"),
+        ("count", {"group_by": {"property": "a", "ranges": [{"from": 2, "to": 2}]}}, "QueryDefinitionError", "less"),
+        ("count", {"group_by": {"property": "a", "ranges": [{"from": "x"}]}}, "QueryDefinitionError", "from 'x'"),
+        ("count", {"group_by": ["a", {"property": "a", "size": 1}]}, "QueryDefinitionError", "twice"),
+        ("multi_analysis", {}, "QueryDefinitionError", "analyses"),
+        ("multi_analysis", {"analyses": {}}, "QueryDefinitionError", "analyses"),
+        ("multi_analysis", {"analyses": {"x": 5}}, "QueryDefinitionError", "analyses.x"),
+        ("multi_analysis", {"analyses": {"x": {"analysis_type": "funnel"}}}, "QueryDefinitionError", "funnel"),
+        ("multi_analysis", {"analyses": {"x": {"analysis_type": "sum"}}}, "QueryDefinitionError", "analyses.x.target"),
+        (
+            "multi_analysis",
+            {"analyses": {"a": {"analysis_type": "count"}}, "group_by": "a"},
+            "QueryDefinitionError",
+            "label 'a'",
+        ),
         ("count", {"group_by": "result"}, "QueryDefinitionError", "collide"),
         ("count", {"interval": "daily"}, "TimeframeDefinitionError", "interval"),
         ("count", {"limit": 5}, "QueryDefinitionError", "order_by"),
@@ -149,7 +176,24 @@ def condition(operator: str, value: Any, name: Any = "a") -> dict[str, Any]:
         ("count", condition("contains", None), "InvalidPropertyValueError", "contains"),
         ("count", condition("gt", "soon", name="keen.timestamp"), "InvalidPropertyValueError", "ISO 8601"),
         ("count", condition("contains", "2024", name="keen.timestamp"), "InvalidPropertyValueError", "time"),
-        ("funnel", {}, "ResourceNotFoundError", "count_unique"),
+        ("funnel", {}, "QueryDefinitionError", "steps"),
+        ("funnel", {"steps": [5]}, "QueryDefinitionError", "steps[0]"),
+        ("funnel", {"steps": [{"actor_property": "a"}]}, "QueryDefinitionError", "steps[0].event_collection"),
+        ("funnel", {"steps": [{"event_collection": "c"}]}, "QueryDefinitionError", "steps[0].actor_property"),
+        ("funnel", {"steps": [STEP | {"inverted": True}]}, "QueryDefinitionError", "first step"),
+        ("funnel", {"steps": [STEP, STEP | {"optional": 5}]}, "QueryDefinitionError", "steps[1].optional"),
+        ("funnel", {"steps": [STEP] * 33}, "QueryDefinitionError", "32"),
+        ("funnel", {"steps": [STEP], "interval": "daily"}, "QueryDefinitionError", "interval"),
+        ("funnel", {"steps": [STEP], "window": "a while"}, "QueryDefinitionError", "'7 days'"),
+        ("funnel", {"steps": [STEP], "window": "7 days", "ordered": False}, "QueryDefinitionError", "ordered"),
+        ("retention", {"actor_property": "a"}, "TimeframeDefinitionError", "timeframe"),
+        ("retention", {"timeframe": "this_week"}, "QueryDefinitionError", "actor_property"),
+        ("retention", WEEK | {"unit": "fortnight"}, "QueryDefinitionError", "fortnight"),
+        ("retention", WEEK | {"units": 0}, "QueryDefinitionError", "units"),
+        ("retention", WEEK | {"units": 400}, "QueryDefinitionError", "366"),
+        ("retention", WEEK | {"rolling": "yes"}, "QueryDefinitionError", "rolling"),
+        ("retention", WEEK | {"first_event": "c"}, "QueryDefinitionError", "first_event"),
+        ("progression", {}, "ResourceNotFoundError", "count_unique"),
     ],
 )
 def test_what_is_refused(analysis: str, params: dict[str, Any], name: str | None, part: str) -> None:
@@ -160,4 +204,4 @@ def test_what_is_refused(analysis: str, params: dict[str, Any], name: str | None
         parsed(analysis, **params)
     assert caught.value.name == name
     assert part in caught.value.message
-    assert caught.value.status == (404 if analysis == "funnel" else 400)
+    assert caught.value.status == (404 if analysis == "progression" else 400)
