@@ -15,7 +15,7 @@ from api.live import LiveFollower
 from api.parameters import granted, query_parameters, unfiltered
 from api.projects import Projects
 from api.queries import Queries
-from api.responses import json_response, no_route, parts_response, refused
+from api.responses import json_response, no_route, refused
 from headwater.control import Access, ControlPlane, ControlWriter
 from headwater.query import QueryError
 from headwater.query.definition import ANALYSES
@@ -90,7 +90,7 @@ class _Routes:
         parameters = await query_parameters(request, self._settings.body_max_bytes)
         analysis = request.path_params["analysis"]
         restricted = restrict(analysis, parameters, grant.filters)
-        return parts_response(await self._queries.answer(grant.project_id, analysis, restricted))
+        return await self._queries.respond(request, grant, analysis, restricted)
 
     async def live(self, request: Request) -> Response:
         """GET live: the rolling figures of each collection."""

@@ -1,92 +1,188 @@
-"""Queries over HTTP: run in a few threads, each with a connection to ClickHouse of its own."""
+"""Queries over HTTP: run in a few threads, cancelled when nobody waits for them, extractions sent as they are read."""
 
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, TypeVar
 
 import structlog
 from clickhouse_connect.driver.client import Client
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
-from api.responses import dumped
+from api.admission import Admission
+from api.connections import Connections
+from api.responses import dumped, parts_response
 from headwater import metrics
+from headwater.control import Grant
 from headwater.query import QueryError
 from headwater.query.catalogue import TypeCatalogue
-from headwater.query.clickhouse import answer, extract
-from headwater.query.definition import ANALYSES, Definition, parse_definition
-from headwater.query.statements import Limits, connect
+from headwater.query.clickhouse import answer, extracted
+from headwater.query.definition import ANALYSES, Definition, Query, parse_definition
+from headwater.query.statements import Cancellation, Limits, cancelled
 from headwater.settings import Settings
 
 THREADS = 8
-EVENTS_PER_PART = 500
 MOST_WAITING = 64  # beyond it a query is refused: it would only wait
+KILL_AGAIN_SECONDS = 0.2
+INTERNAL = "internal"  # whose queries those are that no key asked for
 
 log = structlog.get_logger("headwater.api")
+
+T = TypeVar("T")
 
 
 class Queries:
     """Answers queries. Belongs to one event loop."""
 
     def __init__(self, settings: Settings) -> None:
-        self._url = settings.clickhouse
         self._limits = Limits.of(settings)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="query")
         self._catalogue = TypeCatalogue()
-        self._own = threading.local()
-        self._under_way = 0
+        self._connections = Connections(settings.clickhouse, self._limits)
+        self._admission = Admission(THREADS + MOST_WAITING, settings.query_max_concurrent_per_key)
+
+    async def respond(self, request: Request, grant: Grant, analysis: str, parameters: dict[str, Any]) -> Response:
+        """The response to a query, `parameters` being narrowed to what the key may see. Raises QueryError.
+
+        An extraction is sent as it is read. When the client goes away, what runs for it is cancelled.
+        """
+        with ExitStack() as until_sent, _measured(grant.project_id, analysis):
+            until_sent.enter_context(self._admission.admitted(grant.key_id))
+            query = _parsed(analysis, parameters)
+            if isinstance(query, Definition) and query.analysis == "extraction":
+                return await self._stream(request, grant.project_id, query, until_sent)
+            cancellation = Cancellation()
+            work = self._threads.submit(self._answered, grant.project_id, query, cancellation)
+            return parts_response(await self._wanted(request, work, cancellation))
 
     async def answer(self, project_id: str, analysis: str, parameters: dict[str, Any]) -> list[bytes]:
-        """The answer to a query in Keen's shape, {"result": ...}, as JSON text in parts. Raises QueryError."""
-        label = analysis if analysis in ANALYSES else "unknown"
-        started, status = time.perf_counter(), 500
-        try:
-            if self._under_way >= THREADS + MOST_WAITING:
-                raise QueryError(
-                    "TooManyQueriesError", f"{self._under_way} queries are under way already; try again later.", 429
-                )
-            self._under_way += 1
-            try:
-                loop = asyncio.get_running_loop()
-                text = await loop.run_in_executor(self._threads, self._run, project_id, analysis, parameters)
-            finally:
-                self._under_way -= 1
-            status = 200
-            return text
-        except QueryError as error:
-            status = error.status
-            if status >= 500:
-                log.warning("query failed", project=project_id, analysis=label, error=error.name, cause=_cause(error))
-            raise
-        finally:
-            metrics.queries_answered.labels(label, str(status)).inc()
-            metrics.query_seconds.labels(label).observe(time.perf_counter() - started)
+        """What `respond` would send, as JSON text in parts, for routes that ask themselves. Raises QueryError."""
+        with _measured(project_id, analysis), self._admission.admitted(INTERNAL):
+            query = _parsed(analysis, parameters)
+            work = self._threads.submit(self._answered, project_id, query, Cancellation())
+            return await asyncio.wrap_future(work)
 
     def close(self) -> None:
         """Wait for the queries that run, and drop those that wait."""
         self._threads.shutdown(cancel_futures=True)
+        self._connections.close()
 
-    def _run(self, project_id: str, analysis: str, parameters: dict[str, Any]) -> list[bytes]:
-        definition = parse_definition(analysis, parameters, now=time.time_ns() // 1_000_000)
-        client: Client | None = getattr(self._own, "client", None)
-        if client is None:
-            client = self._own.client = connect(self._url, self._limits)
-        if isinstance(definition, Definition) and definition.analysis == "extraction":
-            return _listed(extract(client, definition, project_id, self._limits))
-        value = answer(client, definition, project_id, self._limits, self._catalogue)
-        return [dumped(value if definition.analysis == "funnel" else {"result": value})]
+    def _answered(self, project_id: str, query: Query, cancellation: Cancellation) -> list[bytes]:
+        with self._connections.lent() as client:
+            if isinstance(query, Definition) and query.analysis == "extraction":
+                return list(extracted(client, query, project_id, self._limits, cancellation))
+            value = answer(client, query, project_id, self._limits, self._catalogue, cancellation)
+        return [dumped(value if query.analysis == "funnel" else {"result": value})]
+
+    async def _wanted(self, request: Request, work: Future[T], cancellation: Cancellation) -> T:
+        """What the work gives. When the client goes away its statement is ended, and QueryError (499) raised."""
+        result, gone = asyncio.wrap_future(work), asyncio.ensure_future(_gone(request))
+        either: set[asyncio.Future[Any]] = {result, gone}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            while not work.done():
+                if work.cancel():  # it had not begun
+                    raise cancelled()
+                await asyncio.to_thread(self._kill, cancellation)
+                await asyncio.wait([result], timeout=KILL_AGAIN_SECONDS)
+            return await result
+        finally:
+            gone.cancel()
+
+    def _kill(self, cancellation: Cancellation) -> None:
+        with suppress(QueryError), self._connections.lent() as client:
+            cancellation.cancel(client)
+
+    async def _stream(self, request: Request, project_id: str, query: Definition, until_sent: ExitStack) -> Response:
+        """An extraction's events as they are read: whatever can go wrong does so before the status is sent."""
+        cancellation = Cancellation()
+        parts = _Parts(
+            self._connections, lambda client: extracted(client, query, project_id, self._limits, cancellation)
+        )
+        try:
+            first = await self._wanted(request, self._threads.submit(parts.next), cancellation)
+        except BaseException:
+            self._threads.submit(parts.close)
+            raise
+        place = until_sent.pop_all()
+        place.callback(self._threads.submit, parts.close)
+
+        async def sent() -> AsyncIterator[bytes]:
+            part = first
+            while part is not None:
+                yield part
+                part = await asyncio.wrap_future(self._threads.submit(parts.next))
+
+        headers = {"Content-Encoding": "gzip"} if query.gzip else {}
+        return _Streamed(sent(), place, headers, query.content_type)
 
 
-def _listed(events: Iterator[dict[str, Any]]) -> list[bytes]:
-    """A result of many events, in parts, so that they never are in memory as objects and text all at once."""
-    parts = [b'{"result":[']
-    while part := list(islice(events, EVENTS_PER_PART)):
-        if len(parts) > 1:
-            parts.append(b",")
-        parts.append(dumped(part)[1:-1])
-    return [*parts, b"]}"]
+class _Streamed(StreamingResponse):
+    """A response that lets go of what it holds when it is sent, and when the client has gone away meanwhile."""
+
+    def __init__(self, parts: AsyncIterator[bytes], held: ExitStack, headers: dict[str, str], media_type: str) -> None:
+        super().__init__(parts, headers=headers, media_type=media_type)
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._held:
+            await super().__call__(scope, receive, send)
+
+
+class _Parts:
+    """Parts of a text that are read in whichever thread is free, one after another, over one connection."""
+
+    def __init__(self, connections: Connections, read: Callable[[Client], Iterator[bytes]]) -> None:
+        self._lock = threading.Lock()
+        self._parts = self._all(connections, read)
+
+    def next(self) -> bytes | None:
+        """The next part, None after the last. Blocks; raises QueryError."""
+        with self._lock:
+            return next(self._parts, None)
+
+    def close(self) -> None:
+        """Read no further."""
+        with self._lock:
+            self._parts.close()
+
+    @staticmethod
+    def _all(connections: Connections, read: Callable[[Client], Iterator[bytes]]) -> Generator[bytes, None, None]:
+        with connections.lent() as client:
+            yield from read(client)
+
+
+def _parsed(analysis: str, parameters: dict[str, Any]) -> Query:
+    return parse_definition(analysis, parameters, now=time.time_ns() // 1_000_000)
+
+
+async def _gone(request: Request) -> None:
+    """Returns when the client has gone away."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+@contextmanager
+def _measured(project_id: str, analysis: str) -> Iterator[None]:
+    """Counts a query with its status and time; one line for those that failed by no fault of who asked."""
+    label = analysis if analysis in ANALYSES else "unknown"
+    started, status = time.perf_counter(), 500
+    try:
+        yield
+        status = 200
+    except QueryError as error:
+        status = error.status
+        if status >= 500:
+            log.warning("query failed", project=project_id, analysis=label, error=error.name, cause=_cause(error))
+        raise
+    finally:
+        metrics.queries_answered.labels(label, str(status)).inc()
+        metrics.query_seconds.labels(label).observe(time.perf_counter() - started)
 
 
 def _cause(error: QueryError) -> str | None:

@@ -60,7 +60,7 @@ class Cancellation:
         """The id for a statement that runs inside. Raises QueryError where the query is not wanted any more."""
         with self._lock:
             if not self._wanted:
-                raise _cancelled()
+                raise cancelled()
             self._running = statement = str(uuid.uuid4())
         try:
             yield statement
@@ -171,7 +171,7 @@ def _refused(error: Error, limits: Limits) -> QueryError:
             "InvalidPropertyValueError", "a filter's regex is not a regular expression that RE2 knows (no look-around)."
         )
     if error.code == _CANCELLED:
-        return _cancelled()
+        return cancelled()
     if error.code is None and isinstance(error, OperationalError):
         return _unavailable(error)
     return QueryError("InternalServerError", f"ClickHouse could not answer the query (code {error.code}).", 500)
@@ -181,5 +181,6 @@ def _unavailable(error: Exception) -> QueryError:
     return QueryError("ServiceUnavailableError", "ClickHouse cannot be reached; try again later.", 503)
 
 
-def _cancelled() -> QueryError:
+def cancelled() -> QueryError:
+    """The error of a query that nobody waits for any more; 499, as web servers log it."""
     return QueryError("QueryCancelledError", "the query was cancelled, since nobody waits for it.", 499)

@@ -138,7 +138,7 @@ async def test_routes_that_are_not_there(api: Api) -> None:
     key = {"Authorization": api.project.read_key}
     error_of(await api.http.get("/3.0/nothing"), 404, "ResourceNotFoundError")
     error_of(await api.http.delete(f"{api.root}/queries/count", headers=key), 405, "MethodNotAllowedError")
-    message = error_of(await api.http.get(f"{api.root}/queries/funnel", headers=key), 404, "ResourceNotFoundError")
+    message = error_of(await api.http.get(f"{api.root}/queries/nothing", headers=key), 404, "ResourceNotFoundError")
     assert "count_unique" in message
 
 
