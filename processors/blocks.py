@@ -22,6 +22,7 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, T
 from faust.types import TP
 
 BLOCK_RECORDS = 2_000
+FETCH_WAIT_MS = 50
 IDLE_SECONDS = 0.02  # between two looks for partitions to fetch from, while there are none
 
 
@@ -78,6 +79,9 @@ class BlockThread(AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         # Whoever writes to the raw topic may do it in transactions; Faust offers this with its exactly_once only.
         consumer._isolation_level = "read_committed"
+        # One fetch is under way at a time, and it asks for the partitions of which nothing is waiting here. Where those have
+        # nothing new, all others wait until Kafka answers: with Faust's 1.5 s the processor stands still so long.
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
         return consumer
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:

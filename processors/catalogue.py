@@ -77,7 +77,7 @@ class Surveyor:
     ) -> None:
         """Add the paths of objects that stand at one path and level; without `paths`, check them only.
 
-        Objects at `known` paths are passed over.
+        What is at `known` paths is passed over.
         """
         if level > self._max_depth:
             raise _SuspiciousError
@@ -87,11 +87,12 @@ class Surveyor:
             first, last = min(received, default=0), max(received, default=0)
             for name, column in zip(names, zip(*map(dict.values, members), strict=True), strict=True):
                 path = parent + name
+                if path in known:
+                    continue
                 kinds = [*map(type, column)]
                 kind = kinds[0]
                 if kind is dict or kind is list or kinds.count(kind) != len(kinds):
-                    if kind is not dict or path not in known:
-                        self._nested(column, kinds, received, path, level, paths, known)
+                    self._nested(column, kinds, received, path, level, paths, known)
                 elif paths is not None:
                     _add(paths, path, BITS[kind], first, last, len(kinds))
 

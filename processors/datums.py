@@ -6,7 +6,6 @@ union the number of its branch and the value.
 
 import re
 from functools import lru_cache
-from typing import NamedTuple
 
 from headwater.codec import HEADER_LENGTH
 from headwater.container import avro_long
@@ -25,23 +24,15 @@ RAW_EVENT_FIELDS = {
 }
 
 
-class RawDatum(NamedTuple):
-    """The fields of a raw_event record. `times` are timestamp and received_at as they are encoded in an event's record.
+RawDatum = tuple[
+    tuple[str, str], bytes | None, int | None, int | None, bytes | None, str | None, str | None, str | None, bytes
+]
+"""The fields of a raw_event record: project and collection, id, timestamp, received_at; timestamp and received_at as they
+are encoded in an event's record; ip, user_agent, addons, properties.
 
-    `times` are None where one of the two is not given, or is further away than six bytes reach, or the id is not given as
-    a UUID in its canonical form.
-    """
-
-    names: tuple[str, str]  # project and collection
-    id: bytes | None
-    timestamp: int | None
-    received_at: int | None
-    times: bytes | None
-    ip: str | None
-    user_agent: str | None
-    addons: str | None
-    properties: bytes
-
+The encoded times are None where one of the two is not given, or is further away than six bytes reach, or the id is not given
+as a UUID in its canonical form.
+"""
 
 # id (a UUID in its canonical form), timestamp and received_at, all given, both times between 1970 and 2248: six bytes each.
 _USUAL = re.compile(
@@ -102,7 +93,7 @@ def raw_event(data: bytes) -> RawDatum:
     if at + (size >> 1) != len(data) or size & 1:
         raise ValueError(f"{len(data)} bytes are not what the datum says")
     ip, user_agent, addons = texts
-    return RawDatum(names, id_, timestamp, received_at, times, ip, user_agent, addons, data[at:])
+    return (names, id_, timestamp, received_at, times, ip, user_agent, addons, data[at:])
 
 
 def event(prefix: bytes, id_: bytes, times: bytes, processed: bytes, properties: bytes) -> bytes:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import combinations
+from itertools import combinations, product
 from operator import eq
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import orjson
 from headwater.rules import RuleError, check_property_name
 from headwater.settings import Settings
 from processors.addons import ADDONS, AddonError
-from processors.addons.addon import LookUp
+from processors.addons.addon import Found, LookUp
 from processors.shapes import Shape
 
 PLANS = 1_000  # distinct texts of keen.addons to remember
@@ -23,27 +23,41 @@ Path = tuple[str, ...]
 Properties = dict[str, Any]
 
 
+class Place(NamedTuple):
+    """A path: the object that holds what is there, and its name in that."""
+
+    above: Path
+    name: str
+
+    @property
+    def path(self) -> Path:
+        """The whole path."""
+        return (*self.above, self.name)
+
+
 class Step(NamedTuple):
     """One add-on as an event asks for it."""
 
     name: str
     look_up: LookUp
-    subject: Path
-    others: tuple[Path, ...]
-    output: Path
+    subject: Place
+    others: tuple[Place, ...]
+    output: Place
 
 
 class Plan(NamedTuple):
     """What a text of keen.addons asks for: the steps in order, and the properties to delete at the end.
 
-    `apart` says that nothing but its own step changes what is at an output. `outputs` are their dotted paths.
+    `apart` says that nothing but its own step has to do with what is at an output. `outputs` are their dotted paths.
     """
 
     steps: tuple[Step, ...]
-    removals: tuple[Path, ...]
+    removals: tuple[Place, ...]
     outputs: tuple[str, ...]
     apart: bool
 
+
+Own = tuple[int | None, int | None, bytes | None]  # timestamp, received_at, id of an event
 
 Added = tuple[tuple[str, ...], tuple[Shape | None, ...]]
 """What add-ons put into an event: the outputs' dotted paths, and the shape of what is at each; None where nothing is."""
@@ -71,46 +85,22 @@ class Enricher:
         `addons` is the JSON text of `keen.addons` (the field of raw_event); the other arguments are what the paths
         `keen.timestamp`, `keen.created_at` (both in milliseconds) and `keen.id` stand for. Each output is merged into the
         object at its path, made where there is none. The value of an input that is missing, null or no string gives no
-        output. The properties are not to be changed afterwards: events share results.
+        output.
 
-        Says what was added where all of it is at the outputs' paths and nothing else is; else None. Raises AddonError for
-        what can never work: an unknown add-on, a missing input or output, an output under `keen` or at a property that is
-        no object. The properties are then half changed and must not be used.
+        Says what was added where nothing was at the outputs before, as nearly always: the results are then
+        `orjson.Fragment`s, of no use but to orjson.dumps. Else None, and the properties are plain objects. Raises AddonError
+        for what can never work: an unknown add-on, a missing input or output, an output under `keen` or at a property that
+        is no object. The properties are then half changed and must not be used.
         """
-        steps, removals, outputs, apart = (
-            self._kept_plan(addons) if len(addons) <= PLAN_TEXT_MAX else self._plan(addons)
-        )
-        shapes: list[Shape | None] = []
-        alone = apart
-        for name, look_up, subject, others, output in steps:
-            value = properties.get(subject[0]) if len(subject) == 1 else _value(properties, subject)
-            if value is None and subject[0] == "keen":
-                value = _envelope(subject, timestamp, received_at, event_id)
-            found = None
-            if type(value) is str:
-                if others:
-                    more = [_value(properties, path) for path in others]
-                    found = look_up(value, *[other if type(other) is str else None for other in more])
-                else:
-                    found = look_up(value)
-            if found is None:
-                alone = alone and not _holds(properties, output)
-                shapes.append(None)
-                continue
-            here = properties if len(output) == 1 else _holder(properties, output, name)
-            last = output[-1]
-            target = here.get(last)
-            if target is None:
-                here[last] = found.values if apart else found.copy()
-            elif type(target) is dict:
-                _merge(target, found.copy())
-                alone = False
-            else:
-                raise _no_object(name, output, last)
-            shapes.append(found.shape)
-        for path in removals:
-            _remove(properties, path)
-        return (outputs, tuple(shapes)) if alone else None
+        plan = self._kept_plan(addons) if len(addons) <= PLAN_TEXT_MAX else self._plan(addons)
+        own = timestamp, received_at, event_id
+        added = _put_apart(properties, plan, own) if plan.apart else None
+        if added is None:
+            for step in plan.steps:
+                _merge_at(properties, step, _find(properties, step, own))
+        for place in plan.removals:
+            _remove(properties, place)
+        return added
 
     def _plan(self, addons: str) -> Plan:
         """Read and check a text of keen.addons. Raises AddonError."""
@@ -121,7 +111,7 @@ class Enricher:
         if not isinstance(asked, list):
             raise AddonError("keen.addons", "not a list: it must be a list of objects with name, input and output")
         steps: list[Step] = []
-        removals: list[Path] = []
+        removals: list[Place] = []
         for position, item in enumerate(asked):
             if not isinstance(item, dict) or not isinstance(item.get("name"), str):
                 raise AddonError(f"keen.addons[{position}]", "not an object with name, input and output")
@@ -132,15 +122,20 @@ class Enricher:
             given = item.get("input")
             if not isinstance(given, dict):
                 raise AddonError(name, "input is not an object")
-            inputs = {field.name: _input_path(name, field.name, given) for field in addon.inputs}
-            output = self._output_path(name, item.get("output"))
+            inputs = {field.name: _place(_input_path(name, field.name, given)) for field in addon.inputs}
+            output = _place(self._output_path(name, item.get("output")))
             subject, *others = inputs.values()
             steps.append(Step(name, self._look_up[name], subject, tuple(others), output))
             if addon.removal is not None and given.get(addon.removal.name) is True:
                 removals.append(inputs[addon.removal.input])
-        touched = [step.output for step in steps] + removals
-        outputs = tuple(".".join(step.output) for step in steps)
-        return Plan(tuple(steps), tuple(removals), outputs, not any(_overlap(*two) for two in combinations(touched, 2)))
+        outputs = [step.output.path for step in steps]
+        removed = [place.path for place in removals]
+        read = [place.path for step in steps for place in (step.subject, *step.others)]
+        apart = not any(
+            [_overlap(*two) for two in combinations(outputs + removed, 2)]
+            + [_overlap(*two) for two in product(outputs, read)]
+        )
+        return Plan(tuple(steps), tuple(removals), tuple(map(".".join, outputs)), apart)
 
     def _output_path(self, name: str, output: object) -> Path:
         if not isinstance(output, str) or not output:
@@ -175,6 +170,47 @@ def _value(properties: Properties, path: Path) -> object:
     return value
 
 
+def _place(path: Path) -> Place:
+    return Place(path[:-1], path[-1])
+
+
+def _put_apart(properties: Properties, plan: Plan, own: Own) -> Added | None:
+    """Do the steps of a plan that are apart where nothing is at their outputs; else None: they are still to be done."""
+    puts = []
+    shapes: list[Shape | None] = []
+    for step in plan.steps:
+        _, look_up, (above, name), others, output = step
+        here: Any = _value(properties, above) if above else properties
+        value = here.get(name) if type(here) is dict else None
+        found = look_up(value) if type(value) is str and not others else _find(properties, step, own)
+        above, name = output
+        here = _value(properties, above) if above else properties
+        if type(here) is dict:
+            if name in here:
+                return None
+        elif found is not None:
+            here = _holder(properties, step)
+        if found is None:
+            shapes.append(None)
+        else:
+            puts.append((here, name, found.fragment))
+            shapes.append(found.shape)
+    for here, name, fragment in puts:
+        here[name] = fragment
+    return plan.outputs, tuple(shapes)
+
+
+def _find(properties: Properties, step: Step, own: Own) -> Found | None:
+    """The result of one add-on; None where its input has no value that it could take."""
+    value = _at(properties, step.subject)
+    if value is None and step.subject.path[0] == "keen":
+        value = _envelope(step.subject.path, *own)
+    if type(value) is not str:
+        return None
+    more = [_at(properties, place) for place in step.others]
+    return step.look_up(value, *[other if type(other) is str else None for other in more])
+
+
 def _envelope(path: Path, timestamp: int | None, received_at: int | None, event_id: bytes | None) -> str | None:
     """What the event's own fields have for a path under `keen`."""
     match path:
@@ -191,27 +227,42 @@ def _envelope(path: Path, timestamp: int | None, received_at: int | None, event_
     return datetime.fromtimestamp(at / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _holds(properties: Properties, path: Path) -> bool:
-    """Whether there is anything at the path, if only null."""
-    holder = _value(properties, path[:-1])
-    return type(holder) is dict and path[-1] in holder
+def _at(properties: Properties, place: Place) -> object:
+    """The value at a place; None where there is none."""
+    return _value(properties, place.path)
 
 
-def _holder(properties: Properties, path: Path, name: str) -> Properties:
-    """The object that holds the path's last part, made where there is none. Raises AddonError."""
+def _holder(properties: Properties, step: Step) -> Properties:
+    """The object above the step's output, made where there is none. Raises AddonError."""
     here = properties
-    for part in path[:-1]:
+    for part in step.output.above:
         below = here.get(part)
         if below is None:
             below = here[part] = {}
         elif type(below) is not dict:
-            raise _no_object(name, path, part)
+            raise _no_object(step, part)
         here = below
     return here
 
 
-def _no_object(name: str, path: Path, part: str) -> AddonError:
-    return AddonError(name, f"output {'.'.join(path)[:200]}: the event's {part[:100]} is not an object")
+def _merge_at(properties: Properties, step: Step, found: Found | None) -> None:
+    """Merge a result into what is at the step's output. Raises AddonError."""
+    if found is None:
+        return
+    here, last = _holder(properties, step), step.output.name
+    target = here.get(last)
+    if target is None:
+        here[last] = found.copy()
+    elif type(target) is dict:
+        _merge(target, found.copy())
+    else:
+        raise _no_object(step, last)
+
+
+def _no_object(step: Step, part: str) -> AddonError:
+    return AddonError(
+        step.name, f"output {'.'.join(step.output.path)[:200]}: the event's {part[:100]} is not an object"
+    )
 
 
 def _merge(target: Properties, values: Properties) -> None:
@@ -229,7 +280,7 @@ def _overlap(one: Path, other: Path) -> bool:
     return all(map(eq, one, other))
 
 
-def _remove(properties: Properties, path: Path) -> None:
-    holder = _value(properties, path[:-1])
+def _remove(properties: Properties, place: Place) -> None:
+    holder = _value(properties, place.above)
     if isinstance(holder, dict):
-        holder.pop(path[-1], None)
+        holder.pop(place.name, None)

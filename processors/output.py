@@ -1,7 +1,7 @@
 """The producer of what processors put out: events and dead letters. Nothing counts as done without its delivery report."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import structlog
 from confluent_kafka import KafkaError, Message, Producer
@@ -32,9 +32,9 @@ class Output:
         self.too_large: set[tuple[str, bytes]] = set()  # topic and id of what Kafka refused as too large
         self._current, self._other = (_Stretch(settings, self.too_large) for _ in range(2))
 
-    def produce(self, topic: str, key: bytes, value: bytes) -> None:
-        """Queue a record; waits for room where there is none. Raises OutputFullError, KafkaException."""
-        self._current.produce(topic, key, value)
+    def produce(self, topic: str, keys: Iterable[bytes], values: Iterable[bytes]) -> None:
+        """Queue records; waits for room where there is none. Raises OutputFullError, KafkaException."""
+        self._current.produce(topic, keys, values)
 
     def poll(self) -> None:
         """Take delivery reports that have come. Does not block."""
@@ -77,11 +77,13 @@ class _Stretch:
         self._too_large = too_large
         self._failed: KafkaError | None = None
 
-    def produce(self, topic: str, key: bytes, value: bytes) -> None:
-        try:
-            self._producer.produce(topic, value, key, on_delivery=self._delivered)
-        except BufferError:
-            self._produce_when_there_is_room(topic, key, value)
+    def produce(self, topic: str, keys: Iterable[bytes], values: Iterable[bytes]) -> None:
+        produce, delivered = self._producer.produce, self._delivered
+        for key, value in zip(keys, values, strict=True):
+            try:
+                produce(topic, value, key, -1, delivered)
+            except BufferError:
+                self._produce_when_there_is_room(topic, key, value)
 
     def poll(self) -> None:
         self._producer.poll(0)

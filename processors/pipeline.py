@@ -132,11 +132,10 @@ class Pipeline:
             raise UnresolvedError(block.unresolved)
         produce = self._output.produce
         for refused in block.refused:
-            produce(self._dead_letters_topic, *self._letter(refused))
+            id_, letter = self._letter(refused)
+            produce(self._dead_letters_topic, (id_,), (letter,))
         for batch in block.batches.values():
-            topic = batch.topic
-            for id_, value in zip(batch.ids, batch.values, strict=True):
-                produce(topic, id_, value)
+            produce(batch.topic, batch.ids, batch.values)
         for key, batch in block.batches.items():
             aggregates, catalogue = state.change(*key)
             aggregates.add(batch.timestamps, batch.received, batch.sizes, batch.offset, now)

@@ -120,7 +120,7 @@ class RawReader:
             record = self._codec.decode(value)  # another version of the schema, or nothing of ours
         except (ValueError, IndexError) as error:
             raise UnreadableError(f"not a raw_event record: {error}") from None
-        return RawDatum(
+        return (
             (record["project_id"], record["collection"]),
             None if record["id"] is None else record["id"].encode(),
             record["timestamp"],

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import orjson
+
 from headwater.settings import Settings
 from processors.shapes import Shape, shape_of
 
@@ -46,18 +48,16 @@ class Removal:
 
 
 class Found(NamedTuple):
-    """A result as the cache keeps it, with its shape, and the names of its values that are a dict or list."""
+    """A result as the cache keeps it: its JSON text, the same for orjson to copy into another text, and its shape."""
 
-    values: Result
+    text: bytes
+    fragment: orjson.Fragment
     shape: Shape
-    nested: tuple[str, ...]
 
     def copy(self) -> Result:
         """The result for one event to own and change."""
-        values = self.values.copy()
-        for name in self.nested:
-            values[name] = values[name].copy()
-        return values
+        result: Result = orjson.loads(self.text)
+        return result
 
 
 LookUp = Callable[..., Found | None]
@@ -71,8 +71,8 @@ def cached(parse: Parse, entries: int) -> LookUp:
         result = parse(value, *others)
         if result is None:
             return None
-        nested = tuple(name for name, part in result.items() if isinstance(part, (dict, list)))
-        return Found(result, shape_of(result), nested)
+        text = orjson.dumps(result)
+        return Found(text, orjson.Fragment(text), shape_of(result))
 
     kept = lru_cache(entries)(find)
 

@@ -36,14 +36,14 @@ def test_the_default_database_is_the_one_that_is_named() -> None:
 def test_a_known_address_has_all_outputs(geo: Geo) -> None:
     found = geo.look_up("81.2.69.142")
     assert found is not None
-    assert found.values == BRITISH
-    assert list(found.values) == [field.name for field in ip_to_geo.ADDON.outputs]
+    assert found.copy() == BRITISH
+    assert list(found.copy()) == [field.name for field in ip_to_geo.ADDON.outputs]
 
 
 def test_what_the_database_does_not_know_is_left_out(geo: Geo) -> None:
     found = geo.look_up("2001:4860:4860::8888")
     assert found is not None
-    assert found.values == {
+    assert found.copy() == {
         "country": "United States",
         "country_code": "US",
         "continent": "North America",
@@ -70,7 +70,7 @@ def test_a_new_file_is_read_and_a_broken_one_is_not(tmp_path: Path, monkeypatch:
     replacement.rename(path)
     found = geo.look_up("81.2.69.142")
     assert found is not None
-    assert found.values == BRITISH
+    assert found.copy() == BRITISH
 
     broken = tmp_path / "broken.mmdb"
     broken.write_bytes(b"not a database")

@@ -17,7 +17,7 @@ def parse() -> LookUp:
 def result(parse: LookUp, agent: str) -> Result:
     found = parse(agent)
     assert found is not None
-    return found.values
+    return found.copy()
 
 
 def test_a_phone(parse: LookUp) -> None:
