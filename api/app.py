@@ -15,11 +15,15 @@ from api.live import LiveFollower
 from api.parameters import granted, query_parameters, unfiltered
 from api.projects import Projects
 from api.queries import Queries
+from api.refresher import Refresher
 from api.responses import json_response, no_route, refused
+from api.saved_queries import SavedQueries
+from api.saved_results import SavedResults
 from headwater.control import Access, ControlPlane, ControlWriter
 from headwater.query import QueryError
 from headwater.query.definition import ANALYSES
 from headwater.query.restriction import restrict
+from headwater.saved.lease import Lease
 from headwater.settings import Settings
 
 # Keen names the links of these analyses so, and those of the others without an ending.
@@ -41,18 +45,24 @@ def create_app(settings: Settings) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         with plane.running():
             live.start()
-            yield
+            async with refresher.running():
+                yield
             live.stop()
+            results.close()
             queries.close()
 
     access = Access(plane)
     writer = ControlWriter(settings, plane=plane)
+    results = SavedResults(settings, queries)
+    saved = SavedQueries(settings, access, plane, writer, results)
+    refresher = Refresher(Lease(settings, "refresher"), saved.jobs, saved.lease_changed)
     routes = _Routes(settings, access, live, queries)
     collections = Collections(access, live, queries)
     project = "/3.0/projects/{project_id}"
     app = Starlette(
         routes=[
             Route(f"{project}/queries", routes.analyses, methods=["GET"]),
+            *saved.routes(project),
             Route(f"{project}/queries/{{analysis}}", routes.query, methods=["GET", "POST"]),
             Route(f"{project}/live", routes.live, methods=["GET"]),
             *Projects(access, plane, collections).routes(),

@@ -42,5 +42,18 @@ class Grant:
         """What is merged into every event that is written with the key."""
         return self._family("writes").get("autofill") or {}
 
+    def opens_saved_query(self, name: str, cached: bool) -> bool:
+        """Whether the result of a saved query may be read; `cached` where it has a refresh rate."""
+        families: list[Operation] = ["saved_queries", "cached_queries"] if cached else ["saved_queries"]
+        options = [self._family(family) for family in families if family in self.permitted]
+        if any(name in (one.get("blocked") or ()) for one in options):
+            return False
+        return any(one.get("allowed") is None or name in one["allowed"] for one in options)
+
+    def saved_query_filters(self, name: str) -> list[dict[str, Any]]:
+        """The filters that hold for the result of a saved query."""
+        given = self._family("saved_queries").get("filters") or []
+        return [*self.filters, *(given.get(name) or [] if isinstance(given, dict) else given)]
+
     def _family(self, name: str) -> Mapping[str, Any]:
         return self.options.get(name) or {}

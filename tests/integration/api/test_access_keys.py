@@ -9,7 +9,7 @@ from headwater.control import ControlPlane
 from headwater.settings import Settings
 from tests.asking import Api, error_of, running_api
 
-OPTIONS = {
+OPTIONS: dict[str, Any] = {
     "writes": {"autofill": {"customer": {"id": 4}}},
     "queries": {"filters": [{"property_name": "customer.id", "operator": "eq", "property_value": 4}]},
     "saved_queries": {"allowed": ["a"], "blocked": ["b"], "filters": []},

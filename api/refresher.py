@@ -1,0 +1,90 @@
+"""Refreshing what is kept: by the replica that holds the lease, each thing when it is due."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from headwater.query import QueryError
+from headwater.saved.lease import Lease
+
+LOOK_SECONDS = 0.5
+AT_ONCE = 2  # refreshes; those who ask directly are to have the other threads
+RETRY_SECONDS = 60.0
+
+log = structlog.get_logger("headwater.saved")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One thing to refresh: `name` says which, to people too; due at `due` (seconds since 1970)."""
+
+    name: tuple[str, ...]
+    due: float
+    run: Callable[[], Awaitable[object]]
+
+
+class Refresher:
+    """Runs the jobs that are due, while this process holds the lease.
+
+    `jobs` gives all there are, and may raise QueryError (503); `acquired` is called when the lease is new here, before it.
+    """
+
+    def __init__(
+        self, lease: Lease, jobs: Callable[[], Awaitable[Iterable[Job]]], acquired: Callable[[], None]
+    ) -> None:
+        self._lease = lease
+        self._jobs = jobs
+        self._acquired = acquired
+        self._running: dict[tuple[str, ...], asyncio.Task[None]] = {}
+        self._not_before: dict[tuple[str, ...], float] = {}  # after a failure
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """A context in which what is due is refreshed."""
+        self._lease.start()
+        loop = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            for task in (loop, *self._running.values()):
+                task.cancel()
+            await asyncio.to_thread(self._lease.stop)
+
+    async def _run(self) -> None:
+        had = False
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            held = self._lease.held
+            if held and not had:
+                self._acquired()
+            had = held
+            if held:
+                await self._look()
+
+    async def _look(self) -> None:
+        try:
+            jobs = await self._jobs()
+        except QueryError as error:
+            log.warning("cannot see what is to be refreshed", error=error.message)
+            return
+        now = time.time()
+        due = [job for job in jobs if max(job.due, self._not_before.get(job.name, 0.0)) <= now]
+        for job in sorted(due, key=lambda job: job.due):
+            if len(self._running) >= AT_ONCE:
+                return
+            if job.name not in self._running:
+                self._running[job.name] = asyncio.create_task(self._refresh(job))
+
+    async def _refresh(self, job: Job) -> None:
+        try:
+            await job.run()
+            self._not_before.pop(job.name, None)
+        except QueryError as error:
+            self._not_before[job.name] = time.time() + RETRY_SECONDS
+            log.warning("refresh failed", name=job.name, error=error.name, message=error.message)
+        finally:
+            del self._running[job.name]

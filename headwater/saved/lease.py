@@ -1,0 +1,78 @@
+"""Who of several replicas does what only one should: the one that has a partition of a consumer group."""
+
+import threading
+
+import structlog
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from headwater.kafka import client_config
+from headwater.settings import Settings
+from headwater.topics import control_topic
+
+POLL_SECONDS = 0.2
+SESSION_SECONDS = 10  # a holder that died is followed after this long
+
+log = structlog.get_logger("headwater.lease")
+
+
+class Lease:
+    """Held by at most one process of the deployment at a time, as far as its clock runs: what is done under it must bear being
+    done twice, by one that slept and the next. Its records are never read. Safe to use from several threads.
+    """
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self._settings = settings
+        self._name = name
+        self._held = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._hold, name=f"lease-{name}", daemon=True)
+
+    @property
+    def held(self) -> bool:
+        """Whether this process holds it."""
+        return self._held.is_set()
+
+    def start(self) -> None:
+        """Apply for it, once the control topic exists. Does not block."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Give it up, so that another has it at once. Blocks until the thread has ended."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _hold(self) -> None:
+        topic = control_topic(self._settings)
+        consumer = Consumer(
+            client_config(self._settings)
+            | {
+                "group.id": f"{topic}.{self._name}",
+                "enable.auto.commit": False,
+                "session.timeout.ms": SESSION_SECONDS * 1000,
+                "heartbeat.interval.ms": 1_000,
+                "topic.metadata.refresh.interval.ms": 5_000,
+            }
+        )
+        try:
+            consumer.subscribe([topic], on_assign=self._assigned, on_revoke=self._gone, on_lost=self._gone)
+            while not self._stopping.is_set():
+                consumer.poll(POLL_SECONDS)
+        finally:
+            self._held.clear()
+            consumer.close()
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        consumer.assign(partitions)
+        if not partitions:
+            return
+        try:
+            consumer.pause(partitions)  # the partition is a token: its records are the followers' to read
+        except KafkaException as error:
+            log.warning("lease cannot be held", name=self._name, error=error.args[0].str())
+            return
+        self._held.set()
+        log.info("lease held", name=self._name)
+
+    def _gone(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._held.clear()
