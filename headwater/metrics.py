@@ -53,6 +53,11 @@ processor_lag_records = _gauge("processor_lag_records", "Raw records not yet rea
 
 # Sink
 rows_inserted = _counter("sink_rows_total", "Rows inserted into ClickHouse.")
+covered_records = _counter(
+    "sink_covered_records_total",
+    "Records that came in before a deletion of their collection: they are stored without what it deletes.",
+)
+deletions_done = _counter("sink_deletions_total", "Deletions that were done.")
 insert_seconds = _histogram("sink_insert_seconds", "Time of one insert.", SECONDS)
 insert_failures = _counter(
     "sink_insert_failures_total", "Inserts that failed and are tried again, by ClickHouse's error code.", "code"

@@ -10,6 +10,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
+from headwater.control import ControlPlane, ControlWriter, DeletionWriter
 from headwater.health import serve_health
 from headwater.kafka import client_config, has_topic, wait_for_base_topics
 from headwater.logs import configure_logs
@@ -17,6 +18,7 @@ from headwater.settings import Settings
 from headwater.topics import dead_letters_topic
 from sinks.clickhouse import ClickHouse
 from sinks.consumer import Sink
+from sinks.deletions import Deleter, DeletionKeeper
 from sinks.store import Store
 
 log = structlog.get_logger("headwater.sink")
@@ -53,20 +55,25 @@ def run(settings: Settings) -> None:
 
 
 def _serve(settings: Settings, clickhouse: ClickHouse, stop: threading.Event) -> None:
-    sink = Sink(settings, Store(settings, clickhouse))
+    plane = ControlPlane(settings)
+    writer = DeletionWriter(settings, ControlWriter(settings, plane=plane))
+    sink = Sink(settings, Store(settings, clickhouse, DeletionKeeper(writer, clickhouse)))
+    deleter = Deleter(writer, clickhouse, lambda: sink.leads)
     admin = AdminClient(client_config(settings))
 
     def ready() -> bool:
         """Whether events flow: a member of the group, between two neighbours that answer."""
         topic = dead_letters_topic(settings)
-        return sink.joined and has_topic(admin, topic, KAFKA_SECONDS) and clickhouse.answers()
+        return sink.joined and plane.caught_up and has_topic(admin, topic, KAFKA_SECONDS) and clickhouse.answers()
 
     health = None
     if settings.health_port is not None:
         health = serve_health(settings.host, settings.health_port, ready)
     try:
         if wait_for_base_topics(settings, stop):
-            sink.run(stop)
+            with plane.running():
+                threading.Thread(target=deleter.run, args=(stop,), name="deleter", daemon=True).start()
+                sink.run(stop)
     finally:
         if health is not None:
             health.shutdown()

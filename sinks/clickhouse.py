@@ -27,16 +27,27 @@ class ClickHouse:
         self._client: Client | None = None
         self._connecting = threading.Lock()
 
-    def command(self, sql: str, data: bytes | None = None, settings: dict[str, Any] | None = None) -> None:
+    def command(
+        self,
+        sql: str,
+        data: bytes | None = None,
+        settings: dict[str, Any] | None = None,
+        parameters: dict[str, object] | None = None,
+    ) -> None:
         """Run a statement, with `data` as the body that it reads. Blocks until it is done; raises StoreError."""
-        try:
-            answer = self._connected().command(sql, data=data, settings=SETTINGS | (settings or {}), use_database=False)
-        except DriverError as error:
-            raise StoreError(_reason(str(error)), error.code) from error
-        except ClickHouseError as error:
-            raise StoreError(str(error)) from error
+        answer = self._answer(sql, data, settings, parameters)
         if answer and not isinstance(answer, QuerySummary):  # an error that came after the status was sent
             raise StoreError(f"an answer where none was expected: {str(answer)[:1000]}")
+
+    def number(
+        self, sql: str, settings: dict[str, Any] | None = None, parameters: dict[str, object] | None = None
+    ) -> int:
+        """The whole number that a SELECT gives. Blocks; raises StoreError."""
+        answer = self._answer(sql, None, settings, parameters)
+        try:
+            return int(str(answer))
+        except ValueError:
+            raise StoreError(f"an answer that is no number: {str(answer)[:1000]}") from None
 
     def answers(self) -> bool:
         """Whether the server answers a ping within 2 seconds."""
@@ -49,6 +60,18 @@ class ClickHouse:
         """Give the connections back."""
         if self._client is not None:
             self._client.close()
+
+    def _answer(
+        self, sql: str, data: bytes | None, settings: dict[str, Any] | None, parameters: dict[str, object] | None
+    ) -> object:
+        try:
+            return self._connected().command(
+                sql, parameters, data=data, settings=SETTINGS | (settings or {}), use_database=False
+            )
+        except DriverError as error:
+            raise StoreError(_reason(str(error)), error.code) from error
+        except ClickHouseError as error:
+            raise StoreError(str(error)) from error
 
     def _connected(self) -> Client:
         # The driver asks the server for its version and settings when it connects, so it cannot connect ahead.

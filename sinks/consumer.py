@@ -9,11 +9,12 @@ from itertools import groupby
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.cimpl import OFFSET_END
 
 from headwater import metrics
 from headwater.kafka import client_config
 from headwater.settings import Settings
-from headwater.topics import collections_pattern
+from headwater.topics import collections_pattern, control_topic
 from sinks.batches import Batch, Batches, Limits, Partition
 from sinks.dead_letters import UndeliveredError
 from sinks.errors import StoreError
@@ -64,13 +65,17 @@ def retry_seconds(failures: int) -> float:
 
 
 class Sink:
-    """One member of the sink's group. `run` blocks; `joined` may be asked from another thread."""
+    """One member of the sink's group. `run` blocks; `joined` and `leads` may be asked from another thread.
+
+    `leads`: whether this member owns the control topic's partition, so that it is the one that does deletions.
+    """
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
         self._batches = Batches(
             Limits(settings.sink_flush_records, settings.sink_flush_bytes, settings.sink_flush_seconds)
         )
+        self._confirm = store.confirm
         self._inserters = Inserters(lambda batch: store.store(batch.topic, batch.records), INSERTERS)
         self._consumer = Consumer(
             consumer_config(settings) | {"on_commit": self._commit_answered},
@@ -86,6 +91,7 @@ class Sink:
         self._committed_at = 0.0
         self._looked_at = 0.0
         self.joined = False
+        self.leads = False
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set; then store and commit what can be in a few seconds, and leave.
@@ -93,7 +99,7 @@ class Sink:
         Raises KafkaException when Kafka tells this member to go, such as when another took its name.
         """
         self._consumer.subscribe(
-            [collections_pattern(self._settings.topic_prefix)],
+            [collections_pattern(self._settings.topic_prefix), control_topic(self._settings)],
             on_assign=self._assigned,
             on_revoke=self._revoked,
             on_lost=self._lost,
@@ -190,6 +196,9 @@ class Sink:
         self._refused = {}
         if not offsets:
             return
+        if not self._confirm():
+            self._refused = offsets
+            return
         self._asked |= offsets
         positions = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
         try:
@@ -219,8 +228,15 @@ class Sink:
         self._commit(asynchronous=False)
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        consumer.incremental_assign(self._with_positions(partitions))
-        self._owned |= _places(partitions)
+        control = [place for place in partitions if place.topic == control_topic(self._settings)]
+        events = [place for place in partitions if place.topic != control_topic(self._settings)]
+        # Of the control topic only the ownership counts: nothing is read from it here.
+        ends = [TopicPartition(place.topic, place.partition, OFFSET_END) for place in control]
+        consumer.incremental_assign([*self._with_positions(events), *ends])
+        if control:
+            consumer.pause(ends)
+            self.leads = True
+        self._owned |= _places(events)
         self.joined = True
 
     def _with_positions(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
@@ -229,6 +245,8 @@ class Sink:
         librdkafka would find both by itself, but takes half a second to look up where a partition begins. Where 0 is
         not there any more, it still does.
         """
+        if not partitions:
+            return []
         try:
             known = self._consumer.committed(partitions, timeout=COMMITTED_SECONDS)
         except KafkaException:
@@ -246,6 +264,8 @@ class Sink:
         self._forget(_places(partitions))
 
     def _forget(self, gone: set[Partition]) -> None:
+        if any(topic == control_topic(self._settings) for topic, _ in gone):
+            self.leads = False
         self._owned -= gone
         self._paused -= gone
         for place in gone:

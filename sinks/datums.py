@@ -21,7 +21,7 @@ from headwater.topics import collection_topic
 
 _LONG = rb"[\x80-\xff]{0,8}[\x00-\x7f]"  # up to nine bytes: a tenth could overflow, and is left to decoding
 _ID = re.escape(avro_string("x" * 36)[:1]) + rb"[\x00-\x7f]{36}"  # a UUID's text
-_LENGTH = rb"([\x80-\xff]{0,4}[\x00-\x7f])"
+_LENGTH = rb"(?P<length>[\x80-\xff]{0,4}[\x00-\x7f])"
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,19 @@ class DatumCheck:
             found = self._match(value)
             if found:
                 text = value[found.end() :]
-                if len(text) == _length(found[1]) and (text.isascii() or _is_utf8(text)):
+                if len(text) == _length(found["length"]) and (text.isascii() or _is_utf8(text)):
                     return None
         return self._fault_of_decoded(value)
+
+    def accepted_at(self, record: Message) -> int:
+        """When the event of a record without fault was received or processed, whichever was first (milliseconds since 1970)."""
+        value = record.value()
+        assert value is not None
+        found = self._match(value) if self._match is not None else None
+        if found:
+            return min(_long(found["received_at"]), _long(found["processed_at"]))
+        event = self._codec.decode(value)
+        return int(min(event["received_at"], event["processed_at"]))
 
     def _fault_of_decoded(self, value: bytes) -> Fault | None:
         try:
@@ -138,6 +148,8 @@ def _pattern(schema: Any, collection: Collection) -> bytes | None:
                 parts.append(re.escape(avro_string(collection.name)))
             case "id", "string":
                 parts.append(_ID)
+            case ("received_at" | "processed_at") as name, "long":
+                parts.append(b"(?P<%b>%b)" % (name.encode(), _LONG))
             case _, "long":
                 parts.append(_LONG)
             case _:
@@ -148,6 +160,11 @@ def _pattern(schema: Any, collection: Collection) -> bytes | None:
 @lru_cache(maxsize=8192)
 def _length(encoded: bytes) -> int:
     """An Avro long that is a length."""
+    return _long(encoded)
+
+
+def _long(encoded: bytes) -> int:
+    """An Avro long."""
     number = 0
     for position, byte in enumerate(encoded):
         number |= (byte & 0x7F) << 7 * position

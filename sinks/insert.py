@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from headwater.query.parameters import Parameters
 from headwater.rules import TIMESTAMP_MAX, TIMESTAMP_MIN
+from sinks.covering import Applying, left_sql
 from sinks.datums import Collection
 from sinks.tables import COLUMNS, quoted, table
 
@@ -22,19 +24,26 @@ _BOUNDED = (
     f"if(timestamp BETWEEN {TIMESTAMP_MIN} AND {TIMESTAMP_MAX}, timestamp, "
     "throwIf(1, 'the timestamp is outside the years 1900 to 2299'))"
 )
-_VALUES = ", ".join(
-    [
-        "toUUID(id)",
-        *(f"fromUnixTimestamp64Milli({time}, 'UTC')" for time in (_BOUNDED, "received_at", "processed_at")),
-        "properties::JSON",
-    ]
+_EACH = (
+    "toUUID(id)",
+    *(f"fromUnixTimestamp64Milli({time}, 'UTC')" for time in (_BOUNDED, "received_at", "processed_at")),
+    "properties::JSON",
 )
-_SELECT = " ".join(["SELECT", _VALUES, f"FROM input('{_AVRO}') FORMAT Avro"])
+_VALUES = ", ".join(_EACH)
+_INPUT = f"input('{_AVRO}')"
+_SELECT = " ".join(["SELECT", _VALUES, "FROM", _INPUT, "FORMAT Avro"])
+_NAMED = ", ".join(f"{value} AS {name}" for (name, _), value in zip(COLUMNS, _EACH, strict=True))
 
 
 def insert_statement(collection: Collection) -> str:
     """The INSERT into the collection's table that reads a container from the request's body."""
     return f"INSERT INTO {table(collection)} ({', '.join(quoted(name) for name, _ in COLUMNS)}) {_SELECT}"
+
+
+def insert_left_statement(collection: Collection, deletions: Applying, parameters: Parameters) -> str:
+    """The same INSERT, of what deletions that cover every row of the container leave."""
+    rows = left_sql(f"SELECT {_NAMED} FROM {_INPUT}", deletions, parameters)  # noqa: S608 - made of constants
+    return f"INSERT INTO {table(collection)} ({', '.join(quoted(name) for name, _ in COLUMNS)}) {rows} FORMAT Avro"
 
 
 def trial_statement() -> str:

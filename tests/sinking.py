@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from headwater.codec import codec
+from headwater.control import ControlWriter, DeletionWriter
 from headwater.identity import new_event_id
 from headwater.kafka import client_config, create_base_topics, create_topics, durable_producer_config, new_topic
 from headwater.settings import PREFIX, Settings
@@ -24,6 +25,7 @@ from headwater.topics import EVENTS, collection_topic, dead_letters_topic
 from sinks.clickhouse import ClickHouse
 from sinks.consumer import Sink
 from sinks.datums import Collection
+from sinks.deletions import Deleter, DeletionKeeper
 from sinks.store import Store
 from sinks.tables import table
 from tests.waiting import wait_until
@@ -80,12 +82,24 @@ def produce(settings: Settings, collection: Collection, values: Iterable[bytes |
 
 
 @contextmanager
+def deletion_writer(settings: Settings) -> Iterator[DeletionWriter]:
+    """A writer of deletions, with a control plane of its own."""
+    with ControlWriter(settings) as writer:
+        yield DeletionWriter(settings, writer)
+
+
+@contextmanager
+def new_store(settings: Settings) -> Iterator[Store]:
+    """What a sink stores with."""
+    with deletion_writer(settings) as writer, closing(ClickHouse(settings.clickhouse)) as clickhouse:
+        yield Store(settings, clickhouse, DeletionKeeper(writer, clickhouse))
+
+
+@contextmanager
 def running_sink(settings: Settings) -> Iterator[Sink]:
-    """A sink in this process, which has joined its group."""
+    """A sink in this process, which has joined its group and does deletions."""
     create_base_topics(settings)
     stop = threading.Event()
-    clickhouse = ClickHouse(settings.clickhouse)
-    sink = Sink(settings, Store(settings, clickhouse))
     failures: list[BaseException] = []
 
     def run() -> None:
@@ -94,15 +108,20 @@ def running_sink(settings: Settings) -> Iterator[Sink]:
         except BaseException as error:
             failures.append(error)
 
-    thread = threading.Thread(target=run, name="sink")
-    thread.start()
-    try:
-        wait_until(lambda: sink.joined or failures, 30)
-        yield sink
-    finally:
-        stop.set()
-        thread.join(30)
-        clickhouse.close()
+    with deletion_writer(settings) as writer, closing(ClickHouse(settings.clickhouse)) as clickhouse:
+        sink = Sink(settings, Store(settings, clickhouse, DeletionKeeper(writer, clickhouse)))
+        thread = threading.Thread(target=run, name="sink")
+        deleter = Deleter(writer, clickhouse, lambda: sink.leads)
+        deleting = threading.Thread(target=deleter.run, args=(stop,), name="deleter")
+        thread.start()
+        deleting.start()
+        try:
+            wait_until(lambda: sink.joined or failures, 30)
+            yield sink
+        finally:
+            stop.set()
+            thread.join(30)
+            deleting.join(30)
     assert not thread.is_alive()
     assert not failures, failures
 

@@ -1,6 +1,8 @@
-"""The control plane: projects and keys as records of a compacted topic, which every service follows into memory."""
+"""The control plane: projects, keys and deletions as records of a compacted topic, which every service follows into memory."""
 
 from headwater.control.access import Access, AccessError
+from headwater.control.deleting import DeletionWriter
+from headwater.control.deletions import Deletion, Deletions
 from headwater.control.follower import ControlPlane
 from headwater.control.grant import OPERATIONS, Grant, Need, Operation
 from headwater.control.model import (
@@ -21,6 +23,9 @@ __all__ = [
     "ControlError",
     "ControlPlane",
     "ControlWriter",
+    "Deletion",
+    "DeletionWriter",
+    "Deletions",
     "Grant",
     "InvalidNameError",
     "Key",

@@ -9,6 +9,7 @@ from typing import Self
 import structlog
 from confluent_kafka import Message
 
+from headwater.control.deletions import Deletions
 from headwater.control.model import ControlError, Key, Project, SecretMismatchError
 from headwater.control.records import ControlState, Record
 from headwater.control.seal import Seal
@@ -108,6 +109,11 @@ class ControlPlane:
         """The master keys of a project, revoked ones too."""
         found = (self._state.keys.get(identity) for identity in self._state.masters.get(project_id, ()))
         return [key for key in found if key is not None]
+
+    @property
+    def deletions(self) -> Deletions:
+        """All deletions, from memory."""
+        return self._state.deletions
 
     def records(self, kind: str) -> list[Record]:
         """The newest record of every object of a kind."""

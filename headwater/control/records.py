@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from headwater.codec import CodecError, codec
+from headwater.control.deletions import DELETION, Deletions, deletion_of
 from headwater.control.grant import OPERATIONS
 from headwater.control.model import KEY_KINDS, PROJECT_KEY_KINDS, Key, Project, key_id
 from headwater.control.seal import Seal, SealError
@@ -82,6 +83,7 @@ class ControlState:
         self.projects: dict[str, Project] = {}
         self.keys: dict[str, Key] = {}
         self.masters: dict[str, tuple[str, ...]] = {}  # ids of each project's master keys
+        self.deletions = Deletions()
         self.sealed_out: set[str] = set()  # ids of keys that cannot be decrypted
 
     def key(self, raw_key: str) -> Key | None:
@@ -103,6 +105,8 @@ class ControlState:
                 self._apply_key(record)
             elif record["kind"] == PROJECT:
                 self._apply_project(record)
+            elif record["kind"] == DELETION:
+                self.deletions.put(deletion_of(record, self._seal))
         except (CodecError, ValueError, KeyError, TypeError) as error:
             raise UnreadableRecordError(f"{type(error).__name__}: {error}") from error
         self.records[record["kind"], record["id"]] = record

@@ -8,10 +8,8 @@ from typing import Any
 from headwater import metrics
 from headwater.kafka import create_base_topics
 from headwater.settings import Settings
-from sinks.clickhouse import ClickHouse
 from sinks.datums import Collection
 from sinks.errors import ROW_FAULTS
-from sinks.store import Store
 from tests.sinking import (
     Tables,
     committed,
@@ -19,6 +17,7 @@ from tests.sinking import (
     dead_letters,
     encoded,
     new_collection,
+    new_store,
     produce,
     read,
     running_sink,
@@ -194,9 +193,9 @@ def test_a_batch_that_is_stored_again_gives_the_same_rows_and_dead_letters(setti
     create_base_topics(settings)
     produce(settings, collection, [b"junk", encoded(collection, {"a": 1}), encoded(collection, "[]")])
     records = read(settings, collection, 3)
-    store = Store(settings, ClickHouse(settings.clickhouse))
-    for _ in range(2):
-        store.store(topic_of(settings, collection), records)
+    with new_store(settings) as store:
+        for _ in range(2):
+            store.store(topic_of(settings, collection), records)
     assert tables.properties(collection) == [{"a": 1}]
     letters = dead_letters(settings)
     assert len(letters) == 4

@@ -136,3 +136,9 @@ def test_without_a_collection_no_record_can_be_stored() -> None:
     groups, faulty = sort_records(EVENT, None, [record(b"junk", 1), record(GOOD, 2)])
     assert not groups
     assert [(one.offset(), fault.reason) for one, fault in faulty] == [(1, "unreadable"), (2, "invalid_event")]
+
+
+@given(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 2**41), st.integers(0, 2**41))
+def test_when_an_event_was_there_first(received_at: int, processed_at: int) -> None:
+    value = EVENT.encode(event(received_at=received_at, processed_at=processed_at))
+    assert CHECK.accepted_at(record(value)) == min(received_at, processed_at)
