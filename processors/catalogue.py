@@ -6,12 +6,12 @@ few calls over whole columns find out in half the time that a walk through each 
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, compress
 from typing import Any
 
 from headwater.codec import codec
 from headwater.rules import RuleError, check_event, check_property_name
-from processors.enrich import Added
+from processors.enrich import Outputs, Shapes
 from processors.shapes import BITS, EMPTY_OBJECT, Shape
 
 NAMES_KEPT = 20_000
@@ -32,26 +32,34 @@ class Surveyor:
         self._good: set[tuple[str, ...]] = set()  # the names of objects, together, that have been checked
 
     def survey(
-        self, events: Sequence[Properties], received: Sequence[int], added: Sequence[Added | None] = ()
+        self,
+        events: Sequence[Properties],
+        received: Sequence[int],
+        outputs: Sequence[Outputs] = (),
+        shapes: Sequence[Shapes] = (),
     ) -> tuple[Paths, dict[int, RuleError]]:
         """The paths of the events, each of which was received when `received` says; and the events that are against the
         rules, by their position. What those bring is not among the paths.
 
-        What add-ons `added` to an event, where that is known, is taken from there and not looked at again.
+        At the `outputs` of each event stands what add-ons put there, in these `shapes`: it is not looked at again.
         """
         paths: Paths = {}
         try:
-            for outputs, members, times, shapes in _by_outputs(events, received, added):
-                self._columns(members, times, "", 1, paths, outputs)
-                for output, column in zip(outputs, zip(*shapes, strict=True), strict=True):
+            for known, members, times, columns in _by_outputs(events, received, outputs, shapes):
+                self._columns(members, times, "", 1, paths, known)
+                for output, column in zip(known, zip(*columns, strict=True), strict=True):
                     _add_shapes(paths, output + ".", column, times)
         except (_SuspiciousError, RecursionError):
             refused = dict(self._refused(events))
             if not refused:
                 return {}, {}
-            good = [position for position in range(len(events)) if position not in refused]
-            known = [added[p] for p in good] if added else ()
-            paths, _ = self.survey([events[p] for p in good], [received[p] for p in good], known)
+            kept = [position not in refused for position in range(len(events))]
+            paths, _ = self.survey(
+                [*compress(events, kept)],
+                [*compress(received, kept)],
+                [*compress(outputs, kept)],
+                [*compress(shapes, kept)],
+            )
             return paths, refused
         return paths, {}
 
@@ -209,26 +217,28 @@ def _by_names(
     return [(key, members, received) for key, (members, received) in groups.items()]
 
 
-_Group = tuple[tuple[str, ...], Sequence[Properties], Sequence[int], Sequence[tuple[Shape | None, ...]]]
+_Group = tuple[Outputs, Sequence[Properties], Sequence[int], Sequence[Shapes]]
 
 
-def _by_outputs(events: Sequence[Properties], times: Sequence[int], added: Sequence[Added | None]) -> Iterator[_Group]:
+def _by_outputs(
+    events: Sequence[Properties], times: Sequence[int], outputs: Sequence[Outputs], shapes: Sequence[Shapes]
+) -> Iterator[_Group]:
     """Events with the same outputs of add-ons together: outputs, events, times, and the shapes at the outputs."""
-    if not added:
-        if events:
-            yield (), events, times, ()
+    if not events:
         return
-    groups: dict[tuple[str, ...], tuple[list[Properties], list[int], list[tuple[Shape | None, ...]]]] = {}
-    for event, time, what in zip(events, times, added, strict=True):
-        outputs, shapes = what or ((), ())
-        group = groups.get(outputs)
+    if not outputs or outputs.count(outputs[0]) == len(outputs):
+        yield outputs[0] if outputs else (), events, times, shapes
+        return
+    groups: dict[Outputs, tuple[list[Properties], list[int], list[Shapes]]] = {}
+    for event, time, known, theirs in zip(events, times, outputs, shapes, strict=True):
+        group = groups.get(known)
         if group is None:
-            group = groups[outputs] = [], [], []
+            group = groups[known] = [], [], []
         group[0].append(event)
         group[1].append(time)
-        group[2].append(shapes)
-    for outputs, (members, received, all_shapes) in groups.items():
-        yield outputs, members, received, all_shapes
+        group[2].append(theirs)
+    for known, (members, received, all_shapes) in groups.items():
+        yield known, members, received, all_shapes
 
 
 def _add_shapes(paths: Paths, parent: str, shapes: Sequence[Shape | None], times: Sequence[int]) -> None:

@@ -63,7 +63,10 @@ def raw_event(data: bytes) -> RawDatum:
     usual = _USUAL(data, at)
     if usual is not None:
         id_, one, other = usual.groups()
-        timestamp, received_at, times = _milliseconds(one), _milliseconds(other), one + other
+        timestamp = received_at = _milliseconds(one)
+        if other != one:
+            received_at = _milliseconds(other)
+        times = one + other
         at = usual.end()
     else:
         id_, at = _optional_id(data, at)

@@ -23,6 +23,10 @@ Path = tuple[str, ...]
 Properties = dict[str, Any]
 
 
+Outputs = tuple[str, ...]  # dotted paths
+Shapes = tuple[Shape | None, ...]  # of what is at each of the outputs; None where nothing is
+
+
 class Place(NamedTuple):
     """A path: the object that holds what is there, and its name in that."""
 
@@ -53,14 +57,16 @@ class Plan(NamedTuple):
 
     steps: tuple[Step, ...]
     removals: tuple[Place, ...]
-    outputs: tuple[str, ...]
+    outputs: Outputs
     apart: bool
 
 
 Own = tuple[int | None, int | None, bytes | None]  # timestamp, received_at, id of an event
 
-Added = tuple[tuple[str, ...], tuple[Shape | None, ...]]
-"""What add-ons put into an event: the outputs' dotted paths, and the shape of what is at each; None where nothing is."""
+Added = tuple[Outputs, Shapes]
+"""What add-ons put into an event, where that is known."""
+
+NOTHING_ADDED: Added = (), ()
 
 
 class Enricher:
@@ -79,7 +85,7 @@ class Enricher:
         timestamp: int | None = None,
         received_at: int | None = None,
         event_id: bytes | None = None,
-    ) -> Added | None:
+    ) -> Added:
         """Run the add-ons on `properties`, as parsed from JSON, in their order, and put in place what they find.
 
         `addons` is the JSON text of `keen.addons` (the field of raw_event); the other arguments are what the paths
@@ -88,7 +94,7 @@ class Enricher:
         output.
 
         Says what was added where nothing was at the outputs before, as nearly always: the results are then
-        `orjson.Fragment`s, of no use but to orjson.dumps. Else None, and the properties are plain objects. Raises AddonError
+        `orjson.Fragment`s, of no use but to orjson.dumps. Else NOTHING_ADDED, and all is plain objects. Raises AddonError
         for what can never work: an unknown add-on, a missing input or output, an output under `keen` or at a property that
         is no object. The properties are then half changed and must not be used.
         """
@@ -100,7 +106,7 @@ class Enricher:
                 _merge_at(properties, step, _find(properties, step, own))
         for place in plan.removals:
             _remove(properties, place)
-        return added
+        return NOTHING_ADDED if added is None else added
 
     def _plan(self, addons: str) -> Plan:
         """Read and check a text of keen.addons. Raises AddonError."""

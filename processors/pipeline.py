@@ -18,7 +18,7 @@ from processors import datums
 from processors.addons import AddonError
 from processors.catalogue import Paths, Surveyor, add_paths
 from processors.dead_letters import DeadLetters, RefusedError
-from processors.enrich import Added, Enricher
+from processors.enrich import NOTHING_ADDED, Enricher, Outputs, Shapes
 from processors.output import Output
 from processors.records import RawEvent, RawReader, UnreadableError
 from processors.routing import Key, Route, Routes
@@ -53,19 +53,22 @@ class _Refused(NamedTuple):
 class _Slice:
     """What a slice has for one collection, in columns."""
 
-    __slots__ = ("added", "events", "records", "route", "values")
+    __slots__ = ("events", "outputs", "records", "route", "shapes", "values")
 
     def __init__(self, route: Route) -> None:
         self.route = route
         self.records: list[ConsumerRecord] = []
         self.events: list[RawEvent] = []
-        self.added: list[Added | None] = []
+        self.outputs: list[Outputs] = []
+        self.shapes: list[Shapes] = []
         self.values: list[bytes] = []  # the records to put out
 
     def remove(self, positions: Container[int]) -> None:
         """Take these events out, once they have been surveyed."""
         kept = [position for position in range(len(self.events)) if position not in positions]
         self.records = [self.records[position] for position in kept]
+        self.outputs = [self.outputs[position] for position in kept]
+        self.shapes = [self.shapes[position] for position in kept]
         self.events = [self.events[position] for position in kept]
         self.values = [self.values[position] for position in kept]
 
@@ -146,8 +149,10 @@ class Pipeline:
     def _add(self, records: Sequence[ConsumerRecord], now: int, block: _Block) -> None:
         """Add what comes of a slice of records."""
         for key, part in self._prepare(records, now, block).items():
-            received = [event.received_at for event in part.events]
-            paths, against = self._surveyor.survey([event.properties for event in part.events], received, part.added)
+            if not part.events:
+                continue
+            _, _, _, received, _, _, _, _, events = zip(*part.events, strict=True)
+            paths, against = self._surveyor.survey(events, received, part.outputs, part.shapes)
             if against:
                 for position, error in against.items():
                     block.refused.append(_Refused(part.records[position], error, "invalid_event", key))
@@ -175,9 +180,9 @@ class Pipeline:
                 part = slices.get(key)
                 if part is None:
                     part = slices[key] = _Slice(self._route(key))
-                added = None
+                outputs, shapes = NOTHING_ADDED
                 if addons is not None:
-                    added = enrich(properties, addons, timestamp, received_at, id_)
+                    outputs, shapes = enrich(properties, addons, timestamp, received_at, id_)
                     text = dumps(properties)
                 value = event_record(part.route.prefix, id_, times, processed, text)
                 if len(value) > largest or (too_large and (part.route.topic, id_) in too_large):
@@ -191,7 +196,8 @@ class Pipeline:
                 continue
             part.records.append(record)
             part.events.append(event)
-            part.added.append(added)
+            part.outputs.append(outputs)
+            part.shapes.append(shapes)
             part.values.append(value)
         return slices
 

@@ -8,20 +8,15 @@ from typing import Any
 import orjson
 
 PLACEHOLDER = "${keen."
+PLACEHOLDER_BYTES = PLACEHOLDER.encode()
 """What the JSON text of every event with a placeholder holds."""
 
 IP_PLACEHOLDER = "${keen.ip}"
 USER_AGENT_PLACEHOLDER = "${keen.user_agent}"
 
-_ANY = PLACEHOLDER.encode()
 # A colon, a quotation mark that is not escaped: in JSON without blanks only the value of a member stands behind these.
 _IP = b':"%s"' % IP_PLACEHOLDER.encode()
 _USER_AGENT = b':"%s"' % USER_AGENT_PLACEHOLDER.encode()
-
-
-def has_placeholder(text: bytes) -> bool:
-    """Whether JSON text may hold one."""
-    return _ANY in text
 
 
 def fill_text(text: bytes, ip: str | None, user_agent: str | None) -> bytes | None:
@@ -32,7 +27,7 @@ def fill_text(text: bytes, ip: str | None, user_agent: str | None) -> bytes | No
     if ip is None or user_agent is None:
         return None
     filled = text.replace(_IP, b":" + orjson.dumps(ip)).replace(_USER_AGENT, b":" + orjson.dumps(user_agent))
-    return None if _ANY in filled else filled
+    return None if PLACEHOLDER_BYTES in filled else filled
 
 
 def fill(holder: Any, ip: str | None, user_agent: str | None) -> None:

@@ -296,9 +296,10 @@ def test_what_was_added_is_what_a_survey_finds(
         except AddonError:
             continue
         done.append((event, added, at))
-    members, added_to, times = [e for e, _, _ in done], [a for _, a, _ in done], [t for _, _, t in done]
+    members, times = [e for e, _, _ in done], [t for _, _, t in done]
+    outputs, shapes = [o for _, (o, _), _ in done], [s for _, (_, s), _ in done]
     plain = [orjson.loads(orjson.dumps(member)) for member in members]
-    assert Surveyor(20).survey(members, times, added_to) == Surveyor(20).survey(plain, times)
+    assert Surveyor(20).survey(members, times, outputs, shapes) == Surveyor(20).survey(plain, times)
 
 
 def outcome_of(enricher: Enricher, properties: Properties, addons: str, **event: Any) -> tuple[str, str] | None:
