@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from api.access_keys import AccessKeys
 from api.collections import Collections
+from api.deletions import DeletionRoutes
 from api.live import LiveFollower
 from api.parameters import granted, query_parameters, unfiltered
 from api.projects import Projects
@@ -19,7 +20,7 @@ from api.refresher import Refresher
 from api.responses import json_response, no_route, refused
 from api.saved_queries import SavedQueries
 from api.saved_results import SavedResults
-from headwater.control import Access, ControlPlane, ControlWriter
+from headwater.control import Access, ControlPlane, ControlWriter, DeletionWriter
 from headwater.query import QueryError
 from headwater.query.definition import ANALYSES
 from headwater.query.restriction import restrict
@@ -57,7 +58,8 @@ def create_app(settings: Settings) -> Starlette:
     saved = SavedQueries(settings, access, plane, writer, results)
     refresher = Refresher(Lease(settings, "refresher"), saved.jobs, saved.lease_changed)
     routes = _Routes(settings, access, live, queries)
-    collections = Collections(access, live, queries)
+    collections = Collections(access, plane, live, queries)
+    deletions = DeletionRoutes(settings, access, plane, DeletionWriter(settings, writer), collections)
     project = "/3.0/projects/{project_id}"
     app = Starlette(
         routes=[
@@ -67,6 +69,7 @@ def create_app(settings: Settings) -> Starlette:
             Route(f"{project}/live", routes.live, methods=["GET"]),
             *Projects(access, plane, collections).routes(),
             *collections.routes(project),
+            *deletions.routes(project),
             *AccessKeys(settings, access, plane, writer).routes(project),
         ],
         lifespan=lifespan,

@@ -19,7 +19,7 @@ from api.queries import Queries
 from api.responses import json_response, parts_response
 from headwater.aggregates import DAY, HOUR, MINUTE
 from headwater.catalogue import CollectionSeen
-from headwater.control import Access
+from headwater.control import Access, ControlPlane
 from headwater.query import QueryError
 from headwater.query.timeframe import LATEST
 from headwater.query.zones import iso
@@ -32,8 +32,9 @@ OF_EVERY_EVENT = {"keen.created_at": "datetime", "keen.id": "string", "keen.time
 class Collections:
     """The routes, over what they need: who may ask, what the processors know, the queries."""
 
-    def __init__(self, access: Access, live: LiveFollower, queries: Queries) -> None:
+    def __init__(self, access: Access, plane: ControlPlane, live: LiveFollower, queries: Queries) -> None:
         self._access = access
+        self._plane = plane
         self._live = live
         self._queries = queries
 
@@ -71,8 +72,9 @@ class Collections:
         newest = self._live.last_event_at(grant.project_id, collection)
         question = {"event_collection": collection, "latest": LATEST_EVENTS, "filters": grant.filters}
         # A short span is read sooner than all time.
-        for span in () if newest is None else (MINUTE, HOUR, DAY, 30 * DAY):
-            timeframe = {"start": iso(newest - span, UTC), "end": iso(LATEST, UTC)}
+        starts = [] if newest is None else [newest - span for span in (MINUTE, HOUR, DAY, 30 * DAY)]
+        for start in starts:
+            timeframe = {"start": iso(start, UTC), "end": iso(LATEST, UTC)}
             parts = await self._queries.answer(grant.project_id, "extraction", question | {"timeframe": timeframe})
             if len(orjson.loads(b"".join(parts))["result"]) == LATEST_EVENTS:
                 return parts_response(parts)
@@ -95,8 +97,22 @@ class Collections:
         """The collections of a project that have events, in order."""
         return [name for name in self._live.catalogues.collections(project_id) if self._seen(project_id, name)]
 
+    def has(self, project_id: str, name: str) -> bool:
+        """Whether there is a collection of this name, with events."""
+        return self._seen(project_id, name) is not None
+
     def _seen(self, project_id: str, name: str) -> CollectionSeen | None:
-        return self._live.catalogues.collection(project_id, name)
+        """What is known of a collection, less what was deleted and did not come again."""
+        seen = self._live.catalogues.collection(project_id, name)
+        for deletion in self._plane.deletions.of(project_id, name) if seen else ():
+            assert seen is not None
+            if deletion.property_name is not None:
+                seen = seen.without(deletion.property_name, deletion.deleted_at)
+            elif deletion.whole:
+                if max(seen.last_seen, self._live.last_received_at(project_id, name)) <= deletion.deleted_at:
+                    return None
+                seen = seen.since(deletion.deleted_at)
+        return seen
 
     def _collection(self, project_id: str, request: Request) -> str:
         """The collection that the parameter event_collection names. Raises QueryError where there is none."""

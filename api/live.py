@@ -5,7 +5,7 @@ from typing import Any
 
 from confluent_kafka import Message
 
-from headwater.aggregates import DAY, KEPT, LiveFigures
+from headwater.aggregates import DAY, KEPT, MINUTE, LiveFigures
 from headwater.catalogue import Catalogues
 from headwater.follower import Follower
 from headwater.settings import Settings
@@ -43,6 +43,11 @@ class LiveFollower:
     def last_event_at(self, project_id: str, collection: str) -> int | None:
         """The newest event time of a collection, in milliseconds since 1970 UTC; None where there is none."""
         return self._figures.collection(project_id, collection, _now()).last_event_at
+
+    def last_received_at(self, project_id: str, collection: str) -> int:
+        """When the minute began in which the collection's last event was received; 0 where that is an hour ago or more."""
+        minutes = self._figures.collection(project_id, collection, _now()).received_minutes
+        return max(minutes, default=0) * MINUTE
 
     def days(self, project_id: str, collections: list[str]) -> list[tuple[int, int]]:
         """Events of each of the last 30 days (UTC) by event time, over collections: the day's beginning, and how many."""

@@ -2,57 +2,22 @@
 
 import time
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
-from confluent_kafka import Producer
 
-from headwater.aggregates import DAY, Aggregates, table_key
-from headwater.kafka import durable_producer_config
+from headwater.aggregates import DAY
 from headwater.settings import Settings
-from headwater.topics import state_topic
-from processors.catalogue import Catalogue
-from processors.shapes import BITS
 from tests.asking import Api, error_of, running_api
+from tests.listing import NOW, counted, get, seen
 from tests.querying import event, store
-from tests.waiting import wait_until_async
 
 EVERY = {"keen.timestamp": "datetime", "keen.created_at": "datetime", "keen.id": "string"}
-NOW = time.time_ns() // 1_000_000
 
 
 @pytest.fixture
 async def api(settings: Settings) -> AsyncIterator[Api]:
     async with running_api(settings) as running:
         yield running
-
-
-async def counted(api: Api, collection: str, paths: dict[str, list[int]], timestamps: list[int]) -> None:
-    """Put into the state topic what a processor would, over two partitions, and wait until the API lists it."""
-    producer = Producer(durable_producer_config(api.settings))
-    figures = Aggregates()
-    figures.add(timestamps, [NOW] * len(timestamps), [10] * len(timestamps), offset=1, now=NOW)
-    for partition, (aggregates, found) in enumerate([(figures, paths), (Aggregates(), {})]):
-        for kind, value in (("aggregates", aggregates.encode()), ("catalogue", Catalogue(1, found).encode())):
-            key = table_key(partition, kind, api.project.id, collection)  # type: ignore[arg-type]  # a kind
-            producer.produce(state_topic(api.settings), value, key, partition=partition)
-    assert producer.flush(10) == 0
-
-    async def listed() -> bool:
-        return (await get(api, "/events", api.project.read_key, include_schema="false"))[1].count(
-            {"name": collection, "url": f"{api.root}/events/{collection.replace(' ', '%20').replace('/', '%2F')}"}
-        ) == 1
-
-    await wait_until_async(listed)
-
-
-async def get(api: Api, path: str, key: str, **parameters: str) -> tuple[int, Any]:
-    answer = await api.http.get(api.root + path, params=parameters, headers={"Authorization": key})
-    return answer.status_code, answer.json()
-
-
-def seen(*kinds: type, last: int = NOW, events: int = 3) -> list[int]:
-    return [sum({BITS[kind] for kind in kinds}), NOW - DAY, last, events]
 
 
 async def test_collections_and_their_schema(api: Api) -> None:
