@@ -16,7 +16,8 @@ from starlette.types import Receive, Scope, Send
 
 from api.admission import Admission
 from api.connections import Connections
-from api.responses import dumped, parts_response
+from api.extraction_files import ExtractionFiles
+from api.responses import dumped, json_response, parts_response
 from headwater import metrics
 from headwater.control import Grant
 from headwater.query import QueryError
@@ -39,7 +40,9 @@ T = TypeVar("T")
 class Queries:
     """Answers queries. Belongs to one event loop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, files: ExtractionFiles) -> None:
+        """`files` takes the extractions that go to a file."""
+        self._files = files
         self._limits = Limits.of(settings)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="query")
         self._catalogue = TypeCatalogue()
@@ -53,7 +56,13 @@ class Queries:
         """
         with ExitStack() as until_sent, _measured(grant.project_id, analysis):
             until_sent.enter_context(self._admission.admitted(grant.key_id))
-            query = _parsed(analysis, parameters)
+            now = _now()
+            query = parse_definition(analysis, parameters, now)
+            if isinstance(query, Definition) and query.to_file:
+                about = await asyncio.to_thread(self._files.begin, grant, parameters, now)
+                return json_response(
+                    {"result": f"Processing. The file will be at {about['url']}/file", "extraction": about}
+                )
             if isinstance(query, Definition) and query.analysis == "extraction":
                 return await self._stream(request, grant.project_id, query, until_sent)
             cancellation = Cancellation()
@@ -63,7 +72,7 @@ class Queries:
     async def answer(self, project_id: str, analysis: str, parameters: dict[str, Any]) -> list[bytes]:
         """What `respond` would send, as JSON text in parts, for routes that ask themselves. Raises QueryError."""
         with _measured(project_id, analysis), self._admission.admitted(INTERNAL):
-            query = _parsed(analysis, parameters)
+            query = parse_definition(analysis, parameters, _now())
             work = self._threads.submit(self._answered, project_id, query, Cancellation())
             return await asyncio.wrap_future(work)
 
@@ -85,12 +94,12 @@ class Queries:
         either: set[asyncio.Future[Any]] = {result, gone}
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            while not work.done():
-                if work.cancel():  # it had not begun
-                    raise cancelled()
+            if work.done():
+                return await result
+            while not work.done() and not work.cancel():  # it can be cancelled while it has not begun
                 await asyncio.to_thread(self._kill, cancellation)
                 await asyncio.wait([result], timeout=KILL_AGAIN_SECONDS)
-            return await result
+            raise cancelled()
         finally:
             gone.cancel()
 
@@ -157,8 +166,8 @@ class _Parts:
             yield from read(client)
 
 
-def _parsed(analysis: str, parameters: dict[str, Any]) -> Query:
-    return parse_definition(analysis, parameters, now=time.time_ns() // 1_000_000)
+def _now() -> int:
+    return time.time_ns() // 1_000_000
 
 
 async def _gone(request: Request) -> None:

@@ -47,3 +47,14 @@ def store(url: str, project_id: str, collection: str, events: Iterable[dict[str,
         clickhouse.command(
             insert_statement(table), container(to_parsing_canonical_form(schema.schema), datums), SETTINGS
         )
+
+
+def store_many(url: str, project_id: str, collection: str, start: int, count: int) -> None:
+    """So many events of 130 bytes, a millisecond apart, into a collection that has a table; made by the engine itself."""
+    with closing(ClickHouse(url)) as clickhouse:
+        clickhouse.command(
+            f"INSERT INTO `headwater_{project_id}`.`{collection}` SELECT generateUUIDv4(),"
+            f" fromUnixTimestamp64Milli(toInt64({start} + number)), now64(3), now64(3),"
+            " concat('{\"n\": ', toString(number), ', \"text\": \"', repeat('x', 100), '\"}')::JSON"
+            f" FROM numbers({count})"
+        )

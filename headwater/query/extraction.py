@@ -39,9 +39,10 @@ def written(events: Iterable[dict[str, Any]], content_type: str, columns: Sequen
     source = iter(events)
     parts = iter(lambda: list(islice(source, EVENTS_PER_PART)), [])
     if content_type == CSV:
+        divided = _parents(columns)
         yield _csv([columns])
         for part in parts:
-            yield _csv([_cell(event, column) for column in columns] for event in part)
+            yield _csv([_cell(event, column, divided) for column in columns] for event in part)
     elif content_type == NDJSON:
         for part in parts:
             yield b"".join(orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE) for event in part)
@@ -68,9 +69,20 @@ def _csv(rows: Iterable[Sequence[Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-def _cell(event: dict[str, Any], column: str) -> Any:
-    """What an event has at a path, as a cell: lists, objects and booleans as JSON has them, nothing as an empty cell."""
+def _parents(columns: Iterable[str]) -> set[str]:
+    """The paths above the columns' own."""
+    keys = (column.split(".") for column in columns)
+    return {".".join(each[:depth]) for each in keys for depth in range(1, len(each))}
+
+
+def _cell(event: dict[str, Any], column: str, divided: set[str]) -> Any:
+    """What an event has at a path, as a cell: lists, objects and booleans as JSON has them, nothing as an empty cell.
+
+    So is an object in a column that is `divided`: its members have columns of their own.
+    """
     value: Any = event
     for key in column.split("."):
         value = value.get(key) if isinstance(value, dict) else None
+    if isinstance(value, dict) and column in divided:
+        return None
     return orjson.dumps(value).decode() if isinstance(value, list | dict | bool) else value
