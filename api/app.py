@@ -12,6 +12,8 @@ from starlette.routing import Route
 from api.access_keys import AccessKeys
 from api.collections import Collections
 from api.deletions import DeletionRoutes
+from api.extraction_files import ExtractionFiles
+from api.extractions import Extractions
 from api.live import LiveFollower
 from api.parameters import granted, query_parameters, unfiltered
 from api.projects import Projects
@@ -40,14 +42,17 @@ def create_app(settings: Settings) -> Starlette:
     """
     plane = ControlPlane(settings)
     live = LiveFollower(settings)
-    queries = Queries(settings)
+    files = ExtractionFiles(settings)
+    queries = Queries(settings, files)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         with plane.running():
             live.start()
+            files.start()
             async with refresher.running():
                 yield
+            files.stop()
             live.stop()
             results.close()
             queries.close()
@@ -70,6 +75,7 @@ def create_app(settings: Settings) -> Starlette:
             *Projects(access, plane, collections).routes(),
             *collections.routes(project),
             *deletions.routes(project),
+            *Extractions(access, files).routes(project),
             *AccessKeys(settings, access, plane, writer).routes(project),
         ],
         lifespan=lifespan,
