@@ -11,7 +11,7 @@ import orjson
 
 from headwater.client.errors import ConnectError
 from headwater.client.event import make_event
-from headwater.client.http import HttpTransport
+from headwater.client.http import Deleted, HttpTransport
 from headwater.client.writer import Writer
 from headwater.query import Result
 from headwater.query.definition import METRICS
@@ -106,13 +106,18 @@ class Client:
     """
 
     def __init__(
-        self, writer: Writer | ConnectError, transport: Transport | ConnectError, http: HttpTransport | ConnectError
+        self,
+        writer: Writer | ConnectError,
+        transport: Transport | ConnectError,
+        http: HttpTransport | ConnectError,
+        master: HttpTransport | ConnectError,
     ) -> None:
-        """`transport` answers queries and `http` the live figures; they may be one. An error in a part's place says why it
-        is missing, and is raised by the calls that need it."""
+        """`transport` answers queries, `http` says what there is, `master` deletes; they may be one. An error in a part's
+        place says why it is missing, and is raised by the calls that need it."""
         self._writer = writer
         self._transport = transport
         self._http = http
+        self._master = master
         self._turn = threading.Lock()  # ClickHouse is asked one query at a time
         atexit.register(self.close, EXIT_SECONDS)
 
@@ -175,7 +180,7 @@ class Client:
         atexit.unregister(self.close)
         if not isinstance(self._writer, ConnectError):
             self._writer.close(timeout)
-        for transport in (self._transport, self._http):
+        for transport in (self._transport, self._http, self._master):
             if not isinstance(transport, ConnectError):
                 transport.close()
 
@@ -374,6 +379,74 @@ class Client:
         """
         figures: dict[str, Any] = _there(self._http).live()
         return figures
+
+    # Looking around, and deleting: by the HTTP API, which ClickHouse itself cannot stand in for
+
+    def collections(self) -> list[str]:
+        """The collections that have events.
+
+        >>> hw.collections()
+        ['clicks', 'purchases']
+        """
+        return [collection["name"] for collection in _there(self._http).collections(schema=False)]
+
+    def schema(self, collection: str) -> dict[str, str]:
+        """The properties that events of a collection have had, with their types: string, num, bool, list, datetime, null.
+
+        >>> hw.schema("purchases")
+        {'keen.created_at': 'datetime', 'keen.id': 'string', 'keen.timestamp': 'datetime', 'item': 'string', 'price': 'num'}
+        """
+        properties: dict[str, str] = _there(self._http).collection(collection)["properties"]
+        return properties
+
+    def latest(self, collection: str) -> list[dict[str, Any]]:
+        """The last 10 events of a collection, the newest first.
+
+        >>> hw.latest("purchases")[0]["item"]
+        'pen'
+        """
+        events: list[dict[str, Any]] = _there(self._http).latest(collection)
+        return events
+
+    def trend(self, collection: str | None = None) -> list[dict[str, Any]]:
+        """How many events came on each of the last 30 days (UTC), of a collection, or of all; deleted ones count.
+
+        >>> hw.trend("purchases")[-1]
+        {'value': 52, 'timeframe': {'start': '2026-01-31T00:00:00.000Z', 'end': '2026-02-01T00:00:00.000Z'}}
+        """
+        days: list[dict[str, Any]] = _there(self._http).trend(collection)
+        return days
+
+    def delete_collection(self, collection: str) -> Deleted:
+        """Delete all events of a collection that were received until now. Needs the master key, as all deletions.
+
+        >>> hw.delete_collection("purchases").done
+        True
+        """
+        return _there(self._master).delete(collection, {})
+
+    def delete_events(self, collection: str, **parameters: Unpack[Filtering]) -> Deleted:
+        """Delete the events that a query with these filters and this timeframe would show. Raises ValueError without both.
+
+        >>> of_user = {"property_name": "user.id", "operator": "eq", "property_value": 7}
+        >>> hw.delete_events("purchases", filters=[of_user]).copies_in_kafka["headwater.raw"]
+        datetime.datetime(2026, 2, 7, 12, 0, tzinfo=datetime.timezone.utc)
+        """
+        unknown = parameters.keys() - Filtering.__annotations__.keys()
+        if unknown:
+            raise TypeError(f"delete_events() has no parameter {', '.join(sorted(unknown))}")
+        if not parameters.get("filters") and not parameters.get("timeframe"):
+            raise ValueError("delete_events() needs filters or a timeframe; all events go by delete_collection()")
+        plain = orjson.loads(orjson.dumps(parameters, option=orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z))
+        return _there(self._master).delete(collection, plain)
+
+    def delete_property(self, collection: str, property_name: str) -> Deleted:
+        """Delete a property, and what is below it, from the events of a collection that were received until now.
+
+        >>> hw.delete_property("purchases", "user.email").done
+        True
+        """
+        return _there(self._master).delete(collection, {}, property_name)
 
     def query(self, analysis: str, collection: str | None = None, **parameters: Any) -> Result:
         """Any analysis by its name, with Keen's parameters as they are; the methods above are this, typed. Only funnels and

@@ -25,6 +25,7 @@ class Target:
     read_key: str | None
     kafka: str | None
     data_dir: Path
+    master_key: str | None = None
 
     def missing(self, *names: str) -> ConnectError | None:
         """The error that says which of these are not known, and how to give them; None when all are."""
@@ -70,7 +71,7 @@ def connect(
     local stack that runs in `data_dir`. The master key stands in for a key that is missing.
 
     `transport="kafka"` writes events straight to Kafka (extra `kafka`); `clickhouse` asks ClickHouse directly, with the
-    answers that HTTP gives.
+    answers that HTTP gives; what collections there are, and deletions, are asked over HTTP all the same.
 
     on_error: called in a background thread with a FailedEvent for each event that was not accepted.
     when_full: what `add_event` does while `queue_bytes` of events wait: `block` or `raise`.
@@ -97,6 +98,7 @@ def connect(
             read_key=read_key or master_key,
             kafka=kafka,
             data_dir=Path(data_dir) if data_dir is not None else base.data_dir,
+            master_key=master_key,
         ),
         local=clickhouse is None,
     )
@@ -124,10 +126,13 @@ def connect(
     http = target.missing("url", "project_id", "read_key") or HttpTransport(
         str(target.url), str(target.project_id), str(target.read_key)
     )
+    master = target.missing("url", "project_id", "master_key") or HttpTransport(
+        str(target.url), str(target.project_id), str(target.master_key)
+    )
     direct = clickhouse_transport(clickhouse, target) if clickhouse else http
     if isinstance(writer, ConnectError) and isinstance(direct, ConnectError):
         raise writer
-    return Client(writer, direct, http)
+    return Client(writer, direct, http, master)
 
 
 def find_target(settings: Settings, given: Target | None = None, *, local: bool = True) -> Target:
@@ -152,6 +157,7 @@ def complete(given: Target, settings: Settings, stack: State | None) -> Target:
         read_key=given.read_key or read_key or master_key,
         kafka=given.kafka or (settings.kafka if "kafka" in settings.model_fields_set else None),
         data_dir=given.data_dir,
+        master_key=given.master_key or master_key,
     )
     if stack is not None and target.url is None and target.kafka is None:
         own = target.project_id in (None, stack.project_id)
@@ -162,6 +168,7 @@ def complete(given: Target, settings: Settings, stack: State | None) -> Target:
             project_id=target.project_id or stack.project_id,
             write_key=target.write_key or (stack.write_key if own else None),
             read_key=target.read_key or (stack.read_key if own else None),
+            master_key=target.master_key or (stack.master_key if own else None),
         )
     return replace(target, url=target.url.rstrip("/") if target.url else None)
 

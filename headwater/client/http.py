@@ -7,7 +7,10 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import httpx
 import orjson
@@ -25,6 +28,19 @@ GZIP_FROM = 2_000  # bytes; smaller bodies are not worth it
 WRITE_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 QUERY_TIMEOUT = httpx.Timeout(310.0, connect=5.0)  # a query may run for 300 seconds
 QUERY_RETRY_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """What became of a deletion.
+
+    `done`: no answer has what was deleted any more; else it is recorded and under way, and is done whatever stops in
+    between. Kafka keeps copies until the times in `copies_in_kafka`, by topic; they come into no answer.
+    """
+
+    id: str
+    done: bool
+    copies_in_kafka: Mapping[str, datetime]
 
 
 class HttpSend:
@@ -83,7 +99,43 @@ class HttpTransport:
         """The live figures of the project's collections. Blocks; raises QueryError."""
         return self._ask("GET", "/live", None)
 
+    def collections(self, schema: bool = True) -> Any:
+        """The project's collections, as Keen's GET events has them. Blocks; raises QueryError."""
+        return self._ask("GET", f"/events?include_schema={str(schema).lower()}", None)
+
+    def collection(self, name: str) -> Any:
+        """A collection with its properties. Blocks; raises QueryError, 404 where there is none."""
+        return self._ask("GET", f"/events/{quote(name, safe='')}", None)
+
+    def latest(self, name: str) -> Any:
+        """The last 10 events of a collection. Blocks; raises QueryError."""
+        return self._ask("GET", f"/latest?{urlencode({'event_collection': name})}", None)["result"]
+
+    def trend(self, name: str | None) -> Any:
+        """Events of the last 30 days by day, of a collection or of all. Blocks; raises QueryError."""
+        asked = "" if name is None else f"?{urlencode({'event_collection': name})}"
+        return self._ask("GET", f"/trend{asked}", None)["result"]
+
+    def delete(self, name: str, parameters: Mapping[str, Any], property_name: str | None = None) -> Deleted:
+        """Delete a collection, those of its events that `parameters` choose, or one property. Blocks; raises QueryError."""
+        path = f"/events/{quote(name, safe='')}"
+        if property_name is not None:
+            path += f"/properties/{quote(property_name, safe='')}"
+        asked = {
+            key: value if isinstance(value, str) else orjson.dumps(value).decode() for key, value in parameters.items()
+        }
+        response = self._response("DELETE", f"{path}?{urlencode(asked)}" if asked else path, None)
+        copies = orjson.loads(response.headers["Headwater-Copies-In-Kafka"])
+        return Deleted(
+            response.headers["Headwater-Deletion"],
+            response.status_code == httpx.codes.NO_CONTENT,
+            {topic: datetime.fromisoformat(until) for topic, until in copies.items()},
+        )
+
     def _ask(self, method: str, path: str, body: bytes | None) -> Any:
+        return _exact(self._response(method, path, body).content)
+
+    def _response(self, method: str, path: str, body: bytes | None) -> httpx.Response:
         headers = {"Content-Type": "application/json"} if body else {}
         try:
             response = retrying(QUERY_RETRY_SECONDS, threading.Event())(
@@ -95,9 +147,9 @@ class HttpTransport:
             raise refusal(error.response) from None
         except httpx.TransportError as error:
             raise QueryError("Unreachable", f"{self._project}{path}: {_told(error)}.", 503) from error
-        if response.status_code != 200:
+        if response.status_code not in (200, 204):
             raise refusal(response)
-        return _exact(response.content)
+        return response
 
     def close(self) -> None:
         """Close the connections."""

@@ -180,3 +180,73 @@ def test_what_an_event_says_comes_back_as_it_was_sent(keen: KeenClient) -> None:
     (stored,) = keen.extraction("keen_verbatim")
     del stored["keen"]
     assert json.loads(json.dumps(stored)) == event
+
+
+def test_collections_and_their_schema(keen: KeenClient) -> None:
+    found = {collection["name"]: collection for collection in keen.get_all_collections()}
+    schema = found["keen_purchases"]["properties"]
+    assert (
+        schema.items()
+        >= {
+            "item.id": "string",
+            "item.tags": "list",
+            "price": "num",
+            "gift": "bool",
+            "keen.timestamp": "datetime",
+        }.items()
+    )
+    assert keen.get_collection("keen_purchases")["properties"] == schema
+    with pytest.raises(KeenApiError, match="ResourceNotFoundError"):
+        keen.get_collection("keen_nothing")
+
+
+def test_deletions(keen: KeenClient, stack: RunningStack) -> None:
+    events = [{"n": n, "user": n % 3, "keen": {"timestamp": day(n).isoformat()}} for n in range(30)]
+    keen.add_events({"keen_deleted": events})
+    wait_until(lambda: keen.count("keen_deleted", timeframe=SPAN) == 30, 30, every=0.25)
+    of_user = [{"property_name": "user", "operator": "eq", "property_value": 1}]
+    first_day = {"start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z"}
+    assert keen.delete_events("keen_deleted", timeframe=first_day, filters=of_user)
+    left = [n for n in range(30) if n >= 10 or n % 3 != 1]
+    assert keen.select_unique("keen_deleted", "n", timeframe=SPAN) == left
+    assert keen.delete_events("keen_deleted", timeframe=first_day)
+    assert keen.count("keen_deleted") == 20
+    url = f"{stack.status['url']}/3.0/projects/{stack.status['project_id']}/events/keen_deleted/properties/user"
+    answer = requests.delete(url, headers={"Authorization": stack.status["master_key"]}, timeout=60)
+    assert answer.status_code == 204
+    assert keen.count_unique("keen_deleted", "user") == 0
+    assert keen.delete_events("keen_deleted")
+    assert keen.count("keen_deleted") == 0
+    assert "keen_deleted" not in [collection["name"] for collection in keen.get_all_collections()]
+    keen.add_event("keen_deleted", {"n": 100})
+    wait_until(lambda: "keen_deleted" in [one["name"] for one in keen.get_all_collections()], 30, every=0.25)
+    wait_until(lambda: keen.count("keen_deleted") == 1, 30, every=0.25)
+    assert keen.get_collection("keen_deleted")["properties"]["n"] == "num"
+    reader = KeenClient(stack.status["project_id"], master_key=stack.status["read_key"], base_url=stack.status["url"])
+    with pytest.raises(KeenApiError, match="AdminOnlyEndpointError"):
+        reader.delete_events("keen_deleted")
+    reader.api.session.close()
+
+
+def test_looking_around_and_deleting_from_python(keen: KeenClient, stack: RunningStack) -> None:
+    """The same by our own client, which is told what a 204 has no room for."""
+    keen.add_events(
+        {"hw_deleted": [{"n": n, "user": {"id": n % 3, "mail": f"u{n % 3}@example.com"}} for n in range(12)]}
+    )
+    with stack.client() as hw:
+        wait_until(lambda: "hw_deleted" in hw.collections() and hw.count("hw_deleted").value == 12, 30, every=0.25)
+        assert hw.schema("hw_deleted")["user.mail"] == "string"
+        assert len(hw.latest("hw_deleted")) == 10
+        assert hw.trend("hw_deleted")[-1]["value"] == 12
+        assert len(hw.trend()) == 30
+        deleted = hw.delete_property("hw_deleted", "user.mail")
+        assert deleted.done
+        assert min(deleted.copies_in_kafka.values()) > datetime.now(UTC) + timedelta(days=6)
+        assert hw.latest("hw_deleted")[0]["user"].keys() == {"id"}
+        assert "user.mail" not in hw.schema("hw_deleted")
+        hw.delete_events("hw_deleted", filters=[{"property_name": "user.id", "operator": "eq", "property_value": 0}])
+        assert hw.count("hw_deleted").value == 8
+        hw.delete_events("hw_deleted", timeframe={"start": datetime(2020, 1, 1, tzinfo=UTC), "end": datetime.now(UTC)})
+        assert hw.count("hw_deleted").value == 0
+        assert hw.delete_collection("hw_deleted").done
+        assert "hw_deleted" not in hw.collections()

@@ -51,7 +51,7 @@ def test_arguments_come_before_settings_and_the_master_key_stands_in() -> None:
         url="http://settings:7000/", project_id=OTHER, read_key=SecretStr("r"), master_key=SecretStr("m")
     )
     found = complete(replace(NOTHING, project_id=PROJECT), settings, None)
-    assert found == Target("http://settings:7000", PROJECT, "m", "r", None, Path("data"))
+    assert found == Target("http://settings:7000", PROJECT, "m", "r", None, Path("data"), "m")
 
 
 def test_with_nothing_to_connect_to_the_error_names_what_is_missing_and_the_way_out(tmp_path: Path) -> None:
@@ -102,3 +102,25 @@ def test_the_packages_names() -> None:
     assert {"connect", "Result", "__version__"} <= set(dir(headwater))
     with pytest.raises(AttributeError, match="nothing_like_it"):
         _ = headwater.nothing_like_it
+
+
+def test_clickhouse_stands_in_for_queries_and_nothing_else(tmp_path: Path) -> None:
+    with headwater.connect(clickhouse="http://127.0.0.1:1", project_id=PROJECT, data_dir=tmp_path) as hw:
+        for call in (hw.collections, hw.trend, lambda: hw.schema("a"), lambda: hw.latest("a")):
+            with pytest.raises(ConnectError, match="url and read_key"):
+                call()
+        for delete in (
+            lambda: hw.delete_collection("a"),
+            lambda: hw.delete_property("a", "b"),
+            lambda: hw.delete_events("a", timeframe="today"),
+        ):
+            with pytest.raises(ConnectError, match="url and master_key"):
+                delete()
+
+
+def test_a_deletion_of_everything_is_asked_for_by_its_name(tmp_path: Path) -> None:
+    with headwater.connect("http://127.0.0.1:1", PROJECT, master_key="m", data_dir=tmp_path) as hw:
+        with pytest.raises(ValueError, match="delete_collection"):
+            hw.delete_events("a", filters=[])
+        with pytest.raises(TypeError, match="parameter filter"):
+            hw.delete_events("a", filter=[{}])  # type: ignore[call-arg]  # what a user may misspell
