@@ -134,7 +134,11 @@ class Settings(BaseSettings):
         50_000, ge=1, description="A collection's batch is inserted when it has this many records,"
     )
     sink_flush_bytes: int = Field(16_000_000, ge=1, description="or this many bytes,")
-    sink_flush_seconds: float = Field(1.0, gt=0, description="or is this old, whichever is first.")
+    sink_flush_seconds: float = Field(
+        1.0,
+        gt=0,
+        description="or comes so long after the one before, whichever is first; sooner where inserts are quick.",
+    )
 
     # Queries
     query_max_seconds: float = Field(300.0, gt=0, description="Longest that a query may run; then the answer is 504.")

@@ -17,11 +17,15 @@ Partition = tuple[str, int]  # a topic and a partition's number
 
 @dataclass(frozen=True)
 class Limits:
-    """When a collection's batch is inserted: at so many records or bytes, or when the oldest waited so many seconds."""
+    """When a collection's batch is inserted: at so many records or bytes, or so many seconds after the one before."""
 
     records: int
     bytes: int
     seconds: float
+
+
+INSERTING_SHARE = 0.35  # of the time: where inserts take less, batches follow each other sooner than `Limits.seconds`
+PAUSE_SECONDS_MIN = 0.25
 
 
 @dataclass(eq=False)
@@ -38,6 +42,7 @@ class Batch:
 
     topic: str
     oldest: float  # when the first record came
+    taken: float = -math.inf  # when it was last given out
     records: list[Message] = field(default_factory=list)
     bytes: int = 0
     pieces: dict[int, Piece] = field(default_factory=dict)  # by partition
@@ -51,6 +56,7 @@ class _Queue:
     filling: Batch | None = None
     inserting: int = 0
     last_taken: float = -math.inf
+    pause: float = math.inf  # from one batch to the next; no more than the limit
     failing: bool = False
     not_before: float = -math.inf
 
@@ -94,9 +100,9 @@ class Batches:
     def take(self, now: float, everything: bool = False) -> Batch | None:
         """The batch to insert now, of the topic that waits longest; None where none is due. `everything`: ages do not count.
 
-        A batch is due when it is full or its oldest record waited the limit; and at once when its topic had no batch taken
-        for as long, so that the first events after a quiet time are visible sooner at no more inserts a second. A topic
-        whose insert failed waits as `retry` said and then has one batch out at a time.
+        A batch is due when it is full, or when its topic has had no batch taken for the limit's seconds; sooner where the
+        inserts of all topics together leave the server most of its time. A topic whose insert failed waits as `retry` said
+        and then has one batch out at a time.
         """
         due = [queue for queue in self._queues.values() if self._is_due(queue, now, everything)]
         if not due:
@@ -107,14 +113,16 @@ class Batches:
         else:
             assert queue.filling is not None
             batch, queue.filling = queue.filling, None
-        queue.last_taken = now
+        queue.last_taken = batch.taken = now
         queue.inserting += 1
         self._inserting.add(batch)
         return batch
 
-    def settle(self, batch: Batch) -> None:
+    def settle(self, batch: Batch, now: float) -> None:
         """Every record of `batch` is stored (or dead-lettered): its offsets may be committed after those before it."""
         queue = self._finished(batch)
+        active = sum(now - other.last_taken < self._limits.seconds for other in self._queues.values())
+        queue.pause = max(PAUSE_SECONDS_MIN, (now - batch.taken) * max(1, active) / INSERTING_SHARE)
         if queue.failing:  # the server took what it refused before: so it may with the others that wait
             queue.failing = False
             for waiting in self._queues.values():
@@ -186,7 +194,9 @@ class Batches:
             return False
         if queue.ready:
             return True
-        return queue.filling is not None and (everything or now >= queue.last_taken + self._limits.seconds)
+        return queue.filling is not None and (
+            everything or now >= queue.last_taken + min(queue.pause, self._limits.seconds)
+        )
 
     def _finished(self, batch: Batch) -> _Queue:
         self._inserting.remove(batch)

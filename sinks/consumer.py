@@ -148,7 +148,7 @@ class Sink:
     def _finish_inserts(self, timeout: float) -> None:
         for batch, error in self._inserters.finished(timeout):
             if error is None:
-                self._batches.settle(batch)
+                self._batches.settle(batch, time.monotonic())
                 self._attempts.pop(batch.topic, None)
             elif isinstance(error, StoreError | UndeliveredError):
                 self._retry_later(batch, error)

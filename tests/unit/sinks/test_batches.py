@@ -28,12 +28,12 @@ def offsets(batch: Batch | None) -> list[tuple[Any, Any]]:
 
 
 def quiet(limits: Limits = LIMITS) -> Batches:
-    """Batches whose topic `t` had a batch taken at time 0, so that ages count."""
+    """Batches whose topic `t` had a batch taken at time 0, the insert of which took long, so that ages count."""
     batches = Batches(limits)
     batches.add("t", 9, records("t", 9, range(1)), -math.inf)
     batch = batches.take(0.0)
     assert batch is not None
-    batches.settle(batch)
+    batches.settle(batch, 9.0)
     batches.committable()
     return batches
 
@@ -61,6 +61,31 @@ def test_a_batch_is_due_a_second_after_the_one_before() -> None:
     batches.add("t", 0, records("t", 0, range(1)), 0.4)
     assert batches.take(0.9) is None
     assert offsets(batches.take(1.0)) == [(0, 0)]
+
+
+def test_batches_follow_sooner_where_inserts_are_quick() -> None:
+    batches = Batches(LIMITS)
+    for taken, took, due in ((0.0, 0.07, 0.25), (0.25, 0.175, 0.75), (0.75, 0.01, 1.0)):
+        batches.add("t", 0, records("t", 0, range(1)), taken)
+        batch = batches.take(taken)
+        assert batch is not None
+        batches.settle(batch, taken + took)
+        batches.add("t", 0, records("t", 0, range(1)), taken + took)
+        assert batches.take(due - 0.01) is None
+        batches.drop([("t", 0)])
+
+
+def test_many_topics_share_the_server() -> None:
+    batches = Batches(LIMITS)
+    for topic in map(str, range(10)):
+        batches.add(topic, 0, records(topic, 0, range(1)), 0.0)
+    taken = [batches.take(0.0) for _ in range(10)]
+    batch = taken[0]
+    assert batch is not None
+    batches.settle(batch, 0.03)
+    batches.add(batch.topic, 0, records(batch.topic, 0, range(1, 2)), 0.03)
+    assert batches.take(0.8) is None
+    assert batches.take(0.86) is not None
 
 
 def test_the_first_record_after_a_quiet_time_does_not_wait() -> None:
@@ -94,7 +119,7 @@ def test_a_failed_batch_waits_and_comes_first_and_alone() -> None:
     assert batches.take(4.9) is None
     assert batches.take(5.0) is first
     assert batches.take(5.0) is None, "one at a time until one is stored"
-    batches.settle(first)
+    batches.settle(first, 9.0)
     assert batches.failing == set()
     assert offsets(batches.take(5.0)) == [(0, n) for n in range(5, 10)]
 
@@ -116,7 +141,7 @@ def test_a_topic_that_fails_holds_up_no_other_and_is_not_hurried_by_them() -> No
     good = batches.take(1.0)
     assert good is not None
     assert good.topic == "good"
-    batches.settle(good)
+    batches.settle(good, 9.0)
     assert batches.take(1.0) is None
 
 
@@ -125,7 +150,7 @@ def test_topics_that_wait_try_again_when_one_of_them_got_through() -> None:
     first = failing(batches, "first", not_before=5.0)
     second = failing(batches, "second", not_before=100.0)
     assert batches.take(5.0) is first
-    batches.settle(first)
+    batches.settle(first, 9.0)
     assert batches.failing == {"second"}
     assert batches.take(5.0) is second
 
@@ -203,7 +228,7 @@ class Rebalancing(RuleBasedStateMachine):
     def finish_insert(self, which: int) -> None:
         batch = self.out.pop(which % len(self.out))
         self.keep(batch)
-        self.batches.settle(batch)
+        self.batches.settle(batch, self.now)
 
     @precondition(lambda self: self.out)
     @rule(which=st.integers(0), delay=st.floats(0.0, 3.0))
@@ -246,7 +271,7 @@ class Rebalancing(RuleBasedStateMachine):
         self.now += 10.0
         while batch := self.batches.take(self.now, everything=True):
             self.keep(batch)
-            self.batches.settle(batch)
+            self.batches.settle(batch, self.now)
         self.commit()
         self.nothing_committed_is_missing()
         assert {place: self.committed[place] for place in self.position} == self.position
