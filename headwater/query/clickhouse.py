@@ -7,7 +7,7 @@ from typing import Any
 from clickhouse_connect.driver.client import Client
 
 from headwater.query.catalogue import TypeCatalogue
-from headwater.query.compile import compile_columns, compile_extraction, compile_query
+from headwater.query.compile import compile_extraction, compile_query, compile_survey
 from headwater.query.definition import Definition, Query, parse_definition, paths_of
 from headwater.query.errors import QueryError
 from headwater.query.extraction import CSV, JSON, OWN_COLUMNS, gzipped, written
@@ -92,29 +92,53 @@ def extract(
     cancellation: Cancellation | None = None,
 ) -> Iterator[dict[str, Any]]:
     """The events of an extraction one by one, as they are read. Blocks; raises QueryError before the first event."""
-    most = limits.streamed_events if definition.to_file or definition.content_type != JSON else limits.events
-    plan = compile_extraction(definition, database(project_id), None, most)
-    too_many = QueryError(
-        "ExtractionLimitError",
-        f"more than {most} events match: ask for a shorter timeframe, add filters, or give `latest`, {most} at most; "
-        "as text/csv or application/x-ndjson, or with `email` into a file, there may be more.",
-    )
-    spill = {"max_bytes_before_external_sort": limits.memory_bytes // 2}
-    for row in Statements(client, limits, cancellation).rows(plan.sql, plan.parameters, too_many, **spill):
-        yield event(row, definition.property_names)
+    _survey(client, definition, project_id, limits, cancellation)
+    return _events(client, definition, project_id, limits, cancellation)
 
 
 def extracted(
     client: Client, definition: Definition, project_id: str, limits: Limits, cancellation: Cancellation | None = None
 ) -> Iterator[bytes]:
     """The text of an extraction in parts, packed where it is to be. Blocks; raises QueryError before the first part."""
-    columns = [path.name for path in definition.property_names]
-    if definition.content_type == CSV and not columns:
-        plan = compile_columns(definition, database(project_id))
-        found = list(Statements(client, limits, cancellation).rows(plan.sql, plan.parameters))
-        columns = [*OWN_COLUMNS, *(path for path in (found[0][0] if found else []) if path not in OWN_COLUMNS)]
-    parts = written(extract(client, definition, project_id, limits, cancellation), definition.content_type, columns)
+    paths = _survey(client, definition, project_id, limits, cancellation)
+    names = [path.name for path in definition.property_names]
+    columns = names or [*OWN_COLUMNS, *(path for path in paths if path not in OWN_COLUMNS)]
+    events = _events(client, definition, project_id, limits, cancellation)
+    parts = written(events, definition.content_type, columns)
     return gzipped(parts) if definition.gzip or definition.to_file else parts
+
+
+def _survey(
+    client: Client, definition: Definition, project_id: str, limits: Limits, cancellation: Cancellation | None
+) -> list[str]:
+    """The paths of the properties of an extraction's events, where they are needed. Raises QueryError where there are more
+    events than may be returned: before anything is sent, so that the answer can still say so."""
+    most = _most(definition, limits)
+    columns = definition.content_type == CSV and not definition.property_names
+    if definition.latest is not None and definition.latest <= most and not columns:
+        return []
+    plan = compile_survey(definition, database(project_id), columns=columns)
+    count, paths = next(Statements(client, limits, cancellation).rows(plan.sql, plan.parameters), (0, []))
+    if (count if definition.latest is None else min(count, definition.latest)) > most:
+        raise QueryError(
+            "ExtractionLimitError",
+            f"{count} events match, more than {most}: ask for a shorter timeframe, add filters, or give `latest`, {most} at "
+            "most; as text/csv or application/x-ndjson, or with `email` into a file, there may be more.",
+        )
+    return list(paths)
+
+
+def _events(
+    client: Client, definition: Definition, project_id: str, limits: Limits, cancellation: Cancellation | None
+) -> Iterator[dict[str, Any]]:
+    plan = compile_extraction(definition, database(project_id), None, _most(definition, limits))
+    spill = {"max_bytes_before_external_sort": limits.memory_bytes // 2}
+    for row in Statements(client, limits, cancellation).rows(plan.sql, plan.parameters, **spill):
+        yield event(row, definition.property_names)
+
+
+def _most(definition: Definition, limits: Limits) -> int:
+    return limits.streamed_events if definition.to_file or definition.content_type != JSON else limits.events
 
 
 def database(project_id: str) -> str:

@@ -58,17 +58,15 @@ class Plan:
 
 
 def compile_extraction(definition: Definition, database: str, types: Types | None, max_events: int) -> Plan:
-    """The plan of an extraction. ClickHouse refuses it (code 395) where more than `max_events` would come."""
+    """The plan of an extraction, of at most `max_events`."""
     parameters = Parameters()
-    limit = min(definition.latest or max_events + 1, max_events + 1)
+    limit = min(definition.latest or max_events, max_events)
     direction = "DESC" if definition.latest else "ASC"
     sql = (
-        "SELECT toUnixTimestamp64Milli(timestamp) AS at, toUnixTimestamp64Milli(received_at) AS received, id, properties"  # noqa: S608 - names are quoted, values are parameters
+        "SELECT toUnixTimestamp64Milli(timestamp), toUnixTimestamp64Milli(received_at), id, properties"  # noqa: S608 - names are quoted, values are parameters
         f" FROM {_source(definition, database, Properties(types), parameters)}"
         f" ORDER BY timestamp {direction}, id {direction} LIMIT {limit}"
     )
-    if limit > max_events:
-        sql = f"SELECT * FROM ({sql}) WHERE not throwIf(rowNumberInAllBlocks() >= {max_events})"  # noqa: S608 - as above
     return Plan(definition, sql, parameters.values, [], {}, [], {})
 
 
@@ -107,11 +105,13 @@ def compile_query(definition: Definition, database: str, types: Types | None) ->
     return Plan(definition, sql, parameters.values, spans, bucket_of, keys, aggregates)
 
 
-def compile_columns(definition: Definition, database: str) -> Plan:
-    """The plan of the question which properties the events of an extraction have: one row with a list of paths."""
+def compile_survey(definition: Definition, database: str, *, columns: bool) -> Plan:
+    """The plan of the question what an extraction would give: one row with how many events and, where `columns` are wanted, the
+    paths of their properties."""
     parameters = Parameters()
     source = _source(definition, database, Properties(None), parameters)
-    sql = f"SELECT arraySort(distinctJSONPaths(properties)) FROM {source}"  # noqa: S608 - as above
+    paths = "arraySort(distinctJSONPaths(properties))" if columns else "[]"
+    sql = f"SELECT count(), {paths} FROM {source}"  # noqa: S608 - as above
     return Plan(definition, sql, parameters.values, [], {}, [], {})
 
 

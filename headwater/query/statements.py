@@ -21,7 +21,7 @@ FORMAT = "JSONCompactEachRow"
 GRACE_SECONDS = 10  # the engine ends a query by itself; the connection waits this much longer
 
 _NO_SUCH_TABLE, _NO_SUCH_DATABASE = 60, 81
-_TOO_MANY_ROWS, _TIMEOUT, _MEMORY, _CANCELLED, _THROWN, _BAD_REGEX = 158, 159, 241, 394, 395, 427
+_TOO_MANY_ROWS, _TIMEOUT, _MEMORY, _CANCELLED, _BAD_REGEX = 158, 159, 241, 394, 427
 
 
 @dataclass(frozen=True)
@@ -89,13 +89,11 @@ class Statements:
         self.limits = limits
         self._cancellation = cancellation or Cancellation()
 
-    def rows(
-        self, sql: str, parameters: Mapping[str, Any], too_many: QueryError | None = None, **settings: Any
-    ) -> Iterator[Row]:
+    def rows(self, sql: str, parameters: Mapping[str, Any], **settings: Any) -> Iterator[Row]:
         """The rows of a statement as they are read; none where the collection or the project has no table yet.
 
         Blocks; the first row comes when the statement is through, so nothing can go wrong later but the connection. Raises
-        QueryError: `too_many` where the statement's own limit was passed.
+        QueryError.
         """
         with self._cancellation.statement() as query_id:
             given = self.settings() | settings | {"query_id": query_id}
@@ -104,8 +102,6 @@ class Statements:
                     for line in stream:
                         yield orjson.loads(line)
             except Error as error:
-                if error.code == _THROWN and too_many:
-                    raise too_many from error
                 if error.code not in (_NO_SUCH_TABLE, _NO_SUCH_DATABASE):
                     raise _refused(error, self.limits) from error
             except (orjson.JSONDecodeError, HTTPError, OSError) as error:  # an error that came after the first rows
@@ -126,6 +122,7 @@ class Statements:
             "output_format_json_quote_64bit_integers": 0,
             "output_format_json_quote_denormals": 0,
             "output_format_json_escape_forward_slashes": 0,
+            "max_query_size": 1 << 20,
             "wait_end_of_query": 1,
         }
 

@@ -118,6 +118,7 @@ class Engine:
             "min_insert_block_size_bytes": str(64 << 20),  # what an insert holds in memory is a few times this
             "storage_file_read_method": "pread",  # mapped files would count as this process's memory
             "implicit_select": "0",
+            "log_queries_cut_to_length": str(4 << 20),  # statements are found, to be cancelled, by a mark at their end
             "allow_introspection_functions": "0",
         }
         self._idle: list[tuple[object, Handle]] = []
