@@ -14,6 +14,9 @@ from api.collections import Collections
 from api.deletions import DeletionRoutes
 from api.extraction_files import ExtractionFiles
 from api.extractions import Extractions
+from api.dataset_answers import DatasetAnswers
+from api.datasets import Datasets
+from api.kept import KeptTables
 from api.live import LiveFollower
 from api.parameters import granted, query_parameters, unfiltered
 from api.projects import Projects
@@ -55,13 +58,16 @@ def create_app(settings: Settings) -> Starlette:
             files.stop()
             live.stop()
             results.close()
+            tables.close()
             queries.close()
 
     access = Access(plane)
     writer = ControlWriter(settings, plane=plane)
-    results = SavedResults(settings, queries)
+    tables = KeptTables(settings)
+    results = SavedResults(queries, tables)
     saved = SavedQueries(settings, access, plane, writer, results)
-    refresher = Refresher(Lease(settings, "refresher"), saved.jobs, saved.lease_changed)
+    datasets = Datasets(settings, access, plane, writer, DatasetAnswers(queries, tables))
+    refresher = Refresher(Lease(settings, "refresher"), saved, datasets)
     routes = _Routes(settings, access, live, queries)
     collections = Collections(access, plane, live, queries)
     deletions = DeletionRoutes(settings, access, plane, DeletionWriter(settings, writer), collections)
@@ -76,6 +82,7 @@ def create_app(settings: Settings) -> Starlette:
             *collections.routes(project),
             *deletions.routes(project),
             *Extractions(access, files).routes(project),
+            *datasets.routes(project),
             *AccessKeys(settings, access, plane, writer).routes(project),
         ],
         lifespan=lifespan,

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 
@@ -27,18 +28,22 @@ class Job:
     run: Callable[[], Awaitable[object]]
 
 
+class Source(Protocol):
+    """Something that has jobs."""
+
+    async def jobs(self) -> Iterable[Job]:
+        """All there are. May raise QueryError (503)."""
+
+    def lease_changed(self) -> None:
+        """The lease is new here: another process may have done jobs meanwhile."""
+
+
 class Refresher:
-    """Runs the jobs that are due, while this process holds the lease.
+    """Runs the jobs that are due, while this process holds the lease."""
 
-    `jobs` gives all there are, and may raise QueryError (503); `acquired` is called when the lease is new here, before it.
-    """
-
-    def __init__(
-        self, lease: Lease, jobs: Callable[[], Awaitable[Iterable[Job]]], acquired: Callable[[], None]
-    ) -> None:
+    def __init__(self, lease: Lease, *sources: Source) -> None:
         self._lease = lease
-        self._jobs = jobs
-        self._acquired = acquired
+        self._sources = sources
         self._running: dict[tuple[str, ...], asyncio.Task[None]] = {}
         self._not_before: dict[tuple[str, ...], float] = {}  # after a failure
 
@@ -60,16 +65,17 @@ class Refresher:
             await asyncio.sleep(LOOK_SECONDS)
             held = self._lease.held
             if held and not had:
-                self._acquired()
+                for source in self._sources:
+                    source.lease_changed()
             had = held
             if held:
                 await self._look()
 
     async def _look(self) -> None:
         try:
-            jobs = await self._jobs()
+            jobs = [job for source in self._sources for job in await source.jobs()]
         except QueryError as error:
-            log.warning("cannot see what is to be refreshed", error=error.message)
+            log.warning("cannot see what is to be refreshed", error=error.message, cause=str(error.__cause__)[:500])
             return
         now = time.time()
         due = [job for job in jobs if max(job.due, self._not_before.get(job.name, 0.0)) <= now]

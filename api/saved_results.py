@@ -1,29 +1,22 @@
 """Answers of saved queries: kept for as long as their refresh rate says, in memory and in ClickHouse; waiters share one run."""
 
 import asyncio
-import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 import structlog
-from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from api.kept import KeptTables
 from api.queries import Queries
 from headwater.query import QueryError
 from headwater.query.restriction import restrict
-from headwater.query.statements import Limits, connect
 from headwater.saved.definition import SavedQuery
 from headwater.saved.results import Made, ResultKey, Results
-from headwater.settings import Settings
 
-T = TypeVar("T")
-
-THREADS = 2
 MEMORY_BYTES = 64_000_000
 LOOK_AGAIN_SECONDS = 1.0  # how often ClickHouse is asked for a newer result than one that is due
 NOT_KEPT = ("content_type", "content_encoding", "email", "include_metadata")  # how to send an answer, not which
@@ -35,12 +28,9 @@ log = structlog.get_logger("headwater.saved")
 class SavedResults:
     """Belongs to one event loop."""
 
-    def __init__(self, settings: Settings, queries: Queries) -> None:
-        self._url = settings.clickhouse
-        self._limits = Limits.of(settings)
+    def __init__(self, queries: Queries, tables: KeptTables) -> None:
         self._queries = queries
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="saved")
-        self._own = threading.local()
+        self._tables = tables
         self._runs: dict[ResultKey, asyncio.Task[Made]] = {}
         self._memory: OrderedDict[ResultKey, tuple[Made, float]] = OrderedDict()  # until when it is not asked for again
         self._memory_bytes = 0
@@ -58,7 +48,7 @@ class SavedResults:
         if kept and time.time() < kept[1]:
             self._memory.move_to_end(key)
             return kept[0]
-        stored = await self._in_thread(lambda results: results.load(key))
+        stored = await self._tables.run(lambda client: Results(client).load(key))
         due = (stored.made_at / 1000 + saved.refresh_rate) if stored else 0.0
         if stored and (time.time() < due or not key.filters):
             self._keep(key, stored, max(due, time.time() + LOOK_AGAIN_SECONDS))
@@ -69,26 +59,25 @@ class SavedResults:
         """Make the answer anew, unless somebody who asked has done so: then theirs. Raises QueryError."""
         key = _key(saved, ())
         if key not in self._runs:
-            stored = await self._in_thread(lambda results: results.load(key))
+            stored = await self._tables.run(lambda client: Results(client).load(key))
             if stored and time.time() < stored.made_at / 1000 + saved.refresh_rate:
                 return stored
         return await self._made(key, saved, ())
 
     async def times(self) -> dict[ResultKey, int]:
         """When the newest kept answer of each saved query was made, in milliseconds since 1970 UTC. Raises QueryError (503)."""
-        return await self._in_thread(lambda results: results.times())
+        return await self._tables.run(lambda client: Results(client).times())
 
     async def forget(self, project_id: str, name: str) -> None:
         """Delete all that is kept of a saved query. Raises QueryError (503)."""
         for key in [key for key in self._memory if (key.project_id, key.name) == (project_id, name)]:
             self._drop(key)
-        await self._in_thread(lambda results: results.forget(project_id, name))
+        await self._tables.run(lambda client: Results(client).forget(project_id, name))
 
     def close(self) -> None:
-        """Drop what waits, and wait for what runs."""
+        """Drop what is being made."""
         for task in self._runs.values():
             task.cancel()
-        self._threads.shutdown(cancel_futures=True)
 
     async def _made(self, key: ResultKey, saved: SavedQuery, filters: Sequence[dict[str, Any]]) -> Made:
         """What one run gives to all who wait for it. It goes on when they leave: the next will ask for the same."""
@@ -110,7 +99,7 @@ class SavedResults:
         if saved.refresh_rate:
             self._keep(key, made, now + saved.refresh_rate)
             try:
-                await self._in_thread(lambda results: results.store(key, made))
+                await self._tables.run(lambda client: Results(client).store(key, made))
             except QueryError:
                 log.warning("result of a saved query is not kept", project=saved.project_id, name=saved.name)
         return made
@@ -126,22 +115,6 @@ class SavedResults:
         kept = self._memory.pop(key, None)
         if kept:
             self._memory_bytes -= len(kept[0].result)
-
-    async def _in_thread(self, work: Callable[[Results], T]) -> T:
-        def run() -> T:
-            results: Results | None = getattr(self._own, "results", None)
-            try:
-                if results is None:
-                    results = Results(connect(self._url, self._limits))
-                    results.prepare()
-                    self._own.results = results
-                return work(results)
-            except (ClickHouseError, OSError) as error:
-                raise QueryError(
-                    "ServiceUnavailableError", "ClickHouse cannot be reached; try again later.", 503
-                ) from error
-
-        return await asyncio.get_running_loop().run_in_executor(self._threads, run)
 
 
 def _key(saved: SavedQuery, filters: Sequence[dict[str, Any]]) -> ResultKey:

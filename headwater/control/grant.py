@@ -55,5 +55,20 @@ class Grant:
         given = self._family("saved_queries").get("filters") or []
         return [*self.filters, *(given.get(name) or [] if isinstance(given, dict) else given)]
 
+    def opens_dataset(self, operation: DatasetOperation, name: str | None) -> bool:
+        """Whether a dataset, or with None any, may be read, listed or retrieved."""
+        options = self._family("datasets")
+        operations = options.get("operations")
+        if operations is not None and operation not in operations:
+            return False
+        allowed = options.get("allowed")
+        return name is None or ((allowed is None or name in allowed) and name not in (options.get("blocked") or ()))
+
+    def dataset_index(self, name: str) -> Mapping[str, Any]:
+        """The values of a dataset's index that may be asked for, by property: a list or one; none where all may be."""
+        allowed = self._family("datasets").get("allowed")
+        limits = allowed.get(name) if isinstance(allowed, dict) else None
+        return (limits or {}).get("index_by") or {}
+
     def _family(self, name: str) -> Mapping[str, Any]:
         return self.options.get(name) or {}

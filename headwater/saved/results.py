@@ -54,14 +54,9 @@ class Results:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def prepare(self) -> None:
-        """Make the table where it is missing."""
-        for statement in STATEMENTS:
-            self._client.command(statement)
-
     def load(self, key: ResultKey) -> Made | None:
         """The newest result."""
-        rows = self._rows(LOAD, vars(key))
+        rows = rows_of(self._client, LOAD, vars(key))
         return Made(rows[0][0], rows[0][1], rows[0][2].encode()) if rows else None
 
     def store(self, key: ResultKey, made: Made) -> None:
@@ -71,13 +66,15 @@ class Results:
 
     def times(self) -> dict[ResultKey, int]:
         """When the newest result of every query without filters was made."""
-        return {ResultKey(row[0], row[1], row[2]): row[3] for row in self._rows(TIMES, {})}
+        return {ResultKey(row[0], row[1], row[2]): row[3] for row in rows_of(self._client, TIMES, {})}
 
     def forget(self, project_id: str, name: str) -> None:
         """Delete every result of a query."""
         self._client.command(FORGET, parameters={"project_id": project_id, "name": name})
 
-    def _rows(self, sql: str, parameters: dict[str, Any]) -> list[list[Any]]:
-        settings = {"output_format_json_quote_64bit_integers": 0}
-        text = self._client.raw_query(sql, parameters=parameters, settings=settings, fmt="JSONCompactEachRow")
-        return [orjson.loads(line) for line in text.splitlines()]
+
+def rows_of(client: Client, sql: str, parameters: dict[str, Any]) -> list[list[Any]]:
+    """The rows of a statement. Blocks; raises the driver's errors."""
+    settings = {"output_format_json_quote_64bit_integers": 0}
+    text = client.raw_query(sql, parameters=parameters, settings=settings, fmt="JSONCompactEachRow")
+    return [orjson.loads(line) for line in text.splitlines()]

@@ -1,0 +1,111 @@
+"""Answers of datasets: made ahead bucket by bucket, the last 48 hours anew each hour; what is not kept is asked for when it is wanted."""
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from api.kept import KeptTables
+from api.queries import Queries
+from api.responses import dumped
+from headwater.query import QueryError
+from headwater.query.restriction import restrict
+from headwater.query.timeframe import Timeframe
+from headwater.saved.dataset import Dataset, Index, index_filters, index_text, whole_buckets
+from headwater.saved.dataset_results import DatasetTable, Kept, Row, State
+
+REFRESH_SECONDS = 3_600.0
+AGAIN_MS = 48 * 3_600_000  # events that late are still counted
+BUCKETS_AT_ONCE = 100
+TOO_MUCH = ("QueryGroupLimitError", "QueryMemoryLimitError")  # what fewer buckets may pass
+
+
+class DatasetAnswers:
+    """Belongs to one event loop. Everything raises QueryError."""
+
+    def __init__(self, queries: Queries, tables: KeptTables) -> None:
+        self._queries = queries
+        self._tables = tables
+
+    async def states(self) -> dict[tuple[str, str, int], State]:
+        """How far each dataset is, by project, name and version."""
+        return await self._tables.run(lambda client: DatasetTable(client).states())
+
+    async def forget(self, project_id: str, name: str) -> None:
+        """Delete all that is kept of a dataset."""
+        await self._tables.run(lambda client: DatasetTable(client).forget(project_id, name))
+
+    async def refresh(self, dataset: Dataset) -> None:
+        """Make the buckets that are missing, and those of the last 48 hours before the last refresh anew."""
+        now = time.time_ns() // 1_000_000
+        definition = dataset.definition(now)
+        assert definition.timeframe is not None
+        spans = whole_buckets(definition, definition.timeframe)
+        kept = await self._kept(dataset, spans)
+        again = max(kept.made.values(), default=0) - AGAIN_MS
+        first = next((i for i, span in enumerate(spans) if span.start not in kept.made or span.end > again), len(spans))
+        for start in range(first, len(spans), BUCKETS_AT_ONCE):
+            await self._make(dataset, spans[start : start + BUCKETS_AT_ONCE])
+
+    async def result(
+        self, dataset: Dataset, candidates: Sequence[Index], timeframe: Timeframe, filters: Sequence[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """The values of an index (the first candidate that has any) in each bucket that a timeframe touches, start and end in
+        milliseconds; under filters, which only events themselves can tell.
+        """
+        spans = whole_buckets(dataset.definition(time.time_ns() // 1_000_000), timeframe)
+        values: list[Any] = []
+        if not filters:
+            texts = [index_text(index) for index in candidates]
+            kept = await self._kept(dataset, spans, texts)
+            made = next((i for i, span in enumerate(spans) if span.start not in kept.made), len(spans))
+            text = next((text for text in texts if text in kept.values), None)
+            found = kept.values.get(text, {}) if text else {}
+            values = [
+                json.loads(found[span.start]) if span.start in found else dataset.nothing for span in spans[:made]
+            ]
+            if text:
+                candidates = [candidates[texts.index(text)]]
+        if len(values) < len(spans):
+            rest = Timeframe(spans[len(values)].start, spans[-1].end)
+            forced = index_filters(dataset.index_by, candidates)
+            question = dataset.question(rest, forced, indexed=False)
+            values += [bucket["value"] for bucket in await self._ask(dataset, question, filters)]
+        return [
+            {"start": span.start, "end": span.end, "value": value} for span, value in zip(spans, values, strict=True)
+        ]
+
+    async def _make(self, dataset: Dataset, spans: Sequence[Timeframe]) -> None:
+        now = time.time_ns() // 1_000_000
+        whole = Timeframe(spans[0].start, spans[-1].end)
+        try:
+            answer = await self._ask(dataset, dataset.question(whole), ())
+        except QueryError as error:
+            if error.name not in TOO_MUCH or len(spans) == 1:
+                raise
+            half = len(spans) // 2
+            await self._make(dataset, spans[:half])
+            await self._make(dataset, spans[half:])
+            return
+        rows: list[Row] = [
+            (span.start, index_text(index), dumped(value).decode())
+            for span, bucket in zip(spans, answer, strict=True)
+            for index, value in dataset.values(bucket["value"])
+        ]
+        await self._tables.run(
+            lambda client: DatasetTable(client).store(dataset, now, [span.start for span in spans], rows)
+        )
+
+    async def _ask(
+        self, dataset: Dataset, question: dict[str, Any], filters: Sequence[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        parameters = restrict(dataset.analysis, question, filters)
+        text = b"".join(await self._queries.answer(dataset.project_id, dataset.analysis, parameters))
+        buckets: list[dict[str, Any]] = json.loads(text)["result"]  # not orjson: sums may be beyond 64 bits
+        return buckets
+
+    async def _kept(self, dataset: Dataset, spans: Sequence[Timeframe], indexes: Sequence[str] = ()) -> Kept:
+        if not spans:
+            return Kept()
+        start, end = spans[0].start, spans[-1].end
+        return await self._tables.run(lambda client: DatasetTable(client).read(dataset, start, end, indexes))
