@@ -198,6 +198,22 @@ def test_nothing_is_confirmed_while_the_engine_cannot_be_asked(
         assert store.confirm()
 
 
+def test_one_sink_does_deletions_and_another_when_it_is_gone(
+    settings: Settings, tables: Tables, writer: DeletionWriter, collection: Collection
+) -> None:
+    produce(settings, collection, [encoded(collection, one) for one in MIX])
+    elsewhere = settings.model_copy(update={"worker_name": "other"})
+    with running_sink(elsewhere) as other, running_sink(settings) as sink:
+        wait_until(lambda: tables.count(collection) == len(MIX) and other.leads != sink.leads)
+        wait_done(writer, delete(writer, collection, filters=OF_USER_1))
+        assert tables.count(collection) == 6
+    with running_sink(settings) as sink:  # the other's name stays in the group until its session is over
+        deletion = delete(writer, collection)
+        wait_done(writer, deletion)
+        assert sink.leads
+    assert tables.count(collection) == 0
+
+
 def test_hostile_names(settings: Settings, tables: Tables, writer: DeletionWriter) -> None:
     collection = new_collection("a `b\\' c")
     name = "we`ir\\d 'n😀 {p0:String} )"
