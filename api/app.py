@@ -11,11 +11,11 @@ from starlette.routing import Route
 
 from api.access_keys import AccessKeys
 from api.collections import Collections
+from api.dataset_answers import DatasetAnswers
+from api.datasets import Datasets
 from api.deletions import DeletionRoutes
 from api.extraction_files import ExtractionFiles
 from api.extractions import Extractions
-from api.dataset_answers import DatasetAnswers
-from api.datasets import Datasets
 from api.kept import KeptTables
 from api.live import LiveFollower
 from api.parameters import granted, query_parameters, unfiltered

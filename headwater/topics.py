@@ -45,7 +45,7 @@ CONTROL = Topic(
     "control",
     "control_record",
     "compact",
-    "The control plane: projects and keys in their newest version. One partition.",
+    "The control plane: projects, keys, saved queries, datasets and deletions in their newest version. One partition; a consumer group on it (`.refresher`) decides which API refreshes results.",
 )
 
 STATE = Topic(
