@@ -30,15 +30,6 @@ class PropertySeen:
         """Keen's names of the types that occurred, the one that stands for the property first."""
         return [name for name, bits in TYPES if self.types & bits] or ["null"]
 
-    def plus(self, other: "PropertySeen") -> "PropertySeen":
-        """The two together, as of two partitions."""
-        return PropertySeen(
-            self.types | other.types,
-            min(self.first_seen, other.first_seen),
-            max(self.last_seen, other.last_seen),
-            self.events + other.events,
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class CollectionSeen:
@@ -109,13 +100,20 @@ class Catalogues:
 
 def _merged(parts: list[bytes]) -> CollectionSeen:
     """The sum over partitions."""
-    found: dict[str, PropertySeen] = {}
+    found: dict[str, list[int]] = {}
     beyond = 0
     for part in parts:
         record = codec("catalogue").decode(part)
         beyond += record["beyond"]
         columns = record["paths"], record["types"], record["first_seen"], record["last_seen"], record["counts"]
-        for path, *figures in zip(*columns, strict=True):
-            seen = PropertySeen(*figures)
-            found[path] = found[path].plus(seen) if path in found else seen
-    return CollectionSeen(MappingProxyType(dict(sorted(found.items()))), beyond)
+        for path, types, first, last, events in zip(*columns, strict=True):
+            entry = found.get(path)
+            if entry is None:
+                found[path] = [types, first, last, events]
+            else:
+                entry[0] |= types
+                entry[1] = min(entry[1], first)
+                entry[2] = max(entry[2], last)
+                entry[3] += events
+    properties = {path: PropertySeen(*entry) for path, entry in sorted(found.items())}
+    return CollectionSeen(MappingProxyType(properties), beyond)
