@@ -6,13 +6,14 @@ members. Nothing but `ne` and `not_contains` (and `eq` null, `exists` false) is 
 
 from collections.abc import Callable, Iterable
 
-from headwater.query.filters import INT64, AnyOf, Condition, Filter, Scalar
+from headwater.query.filters import INT64, AnyOf, Condition, Filter, Scalar, Within
 from headwater.query.parameters import Parameters
 from headwater.query.paths import Path
 from headwater.query.properties import Property
 from headwater.query.timeframe import EARLIEST, LATEST
 
 _COMPARISONS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
+EARTH_MILES = 3_958.7613  # the mean radius (IUGG)
 _NEGATED = {"ne": "eq", "not_contains": "contains"}
 
 
@@ -20,10 +21,34 @@ def condition_sql(one: Filter, property_of: Callable[[Path], Property], paramete
     """The SQL expression that a filter is."""
     if isinstance(one, AnyOf):
         return _any(condition_sql(operand, property_of, parameters) for operand in one.operands)
+    if isinstance(one, Within):
+        return _within(one, property_of(one.path), parameters)
     if one.operator in _NEGATED:
         positive = Condition(one.path, _NEGATED[one.operator], one.value)
         return f"not {condition_sql(positive, property_of, parameters)}"
     return _positive(one, property_of(one.path), parameters)
+
+
+def _within(one: Within, prop: Property, parameters: Parameters) -> str:
+    """The great circle's length on a sphere, by the haversine formula. A position is a list of two numbers."""
+    lists = [prop.arrays[name] for name in ("Nullable(Float64)", "Nullable(Int64)") if name in prop.arrays]
+    mixed = prop.arrays.get("Dynamic")
+    tests = []
+    longitude, latitude = parameters.real(one.longitude), parameters.real(one.latitude)
+    for column in lists + ([mixed] if mixed else []):
+        numbers = (
+            f"arrayMap(e -> coalesce(dynamicElement(e, 'Float64'), toFloat64(dynamicElement(e, 'Int64'))), {column})"
+            if column == mixed
+            else column
+        )
+        east, north = (f"radians(toFloat64({numbers}[{index}]))" for index in (1, 2))
+        haversine = (
+            f"pow(sin(({north} - radians({latitude})) / 2), 2)"
+            f" + cos(radians({latitude})) * cos({north}) * pow(sin(({east} - radians({longitude})) / 2), 2)"
+        )
+        distance = f"{2 * EARTH_MILES} * asin(sqrt(min2(1., {haversine})))"
+        tests.append(f"(length({column}) = 2 and ifNull({distance} <= {parameters.real(one.miles)}, 0))")
+    return _any(tests)
 
 
 def _positive(one: Condition, prop: Property, parameters: Parameters) -> str:

@@ -12,8 +12,9 @@ from headwater.query.timeframe import parse_moment
 from headwater.query.zones import from_local
 
 Scalar: TypeAlias = str | int | float | bool | None
+COORDINATES = "keen.location.coordinates"
 OPERATORS = (
-    "eq", "ne", "lt", "lte", "gt", "gte", "exists", "in", "contains", "not_contains", "regex", "or",
+    "eq", "ne", "lt", "lte", "gt", "gte", "exists", "in", "contains", "not_contains", "regex", "within", "or",
 )  # fmt: skip
 MAX_DEPTH = 20
 INT64 = range(-(2**63), 2**63)
@@ -29,13 +30,23 @@ class Condition:
 
 
 @dataclass(frozen=True)
+class Within:
+    """True where the event's position is no further from a point (degrees) than so many miles."""
+
+    path: Path
+    longitude: float
+    latitude: float
+    miles: float
+
+
+@dataclass(frozen=True)
 class AnyOf:
     """True where one of its operands is."""
 
     operands: "tuple[Filter, ...]"
 
 
-Filter: TypeAlias = Condition | AnyOf
+Filter: TypeAlias = Condition | Within | AnyOf
 
 
 def parse_filters(value: object) -> tuple[Filter, ...]:
@@ -79,9 +90,25 @@ def _filter(given: object, where: str, depth: int) -> Filter:
         raise _wrong(f"{where}: there is no operator {shown(operator)}; there are {', '.join(OPERATORS)}")
     path = parse_path(given.get("property_name"), f"{where}.property_name")
     value = given.get("property_value")
+    if operator == "within":
+        return _within(path, value, where)
     if path.column in ("timestamp", "received_at"):
         return Condition(path, operator, _time_value(path, operator, value, where))
     return Condition(path, operator, _value(operator, value, where))
+
+
+def _within(path: Path, value: object, where: str) -> Within:
+    if path.name != COORDINATES:
+        raise QueryError(
+            "InvalidPropertyNameForGeoFilter",
+            f"{where}: the operator 'within' is for the property {COORDINATES} only, not for {shown(path.name)}.",
+        )
+    given = value if isinstance(value, dict) else {}
+    point, miles = given.get("coordinates"), given.get("max_distance_miles")
+    numbers = [*point, miles] if isinstance(point, list) and len(point) == 2 else []
+    if not numbers or not all(isinstance(n, int | float) and not isinstance(n, bool) and abs(n) < 1e9 for n in numbers):
+        raise _invalid(where, "within", value, "give coordinates [longitude, latitude] and max_distance_miles, numbers")
+    return Within(path, *(float(number) for number in numbers))
 
 
 def _value(operator: str, value: object, where: str) -> Scalar | tuple[Scalar, ...]:
