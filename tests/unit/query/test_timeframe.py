@@ -16,6 +16,7 @@ from headwater.query.zones import from_local, iso, parse_timezone
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "America/Sao_Paulo",
          "Pacific/Apia", "America/Havana", "Africa/Casablanca", "Asia/Kathmandu"]  # fmt: skip
+LEFT_OUT_DAYS = ["Pacific/Apia"]  # the island had no 30th of December 2011
 UNITS = ["minute", "hour", "day", "week", "month", "year"]
 INSTANTS = st.integers(from_local(datetime(1971, 1, 1, tzinfo=UTC)), from_local(datetime(2037, 1, 1, tzinfo=UTC)))
 NOW = from_local(datetime(2024, 3, 31, 9, 30, tzinfo=UTC))  # a Sunday; Berlin's clocks went forward at 01:00 UTC
@@ -74,15 +75,13 @@ def test_boundaries_ascend_and_are_beginnings(start: int, unit: str, number: int
     assert found[0] == floor(start, unit, ZoneInfo(zone)) <= start
     assert all(a < b for a, b in zip(found, found[1:], strict=False))  # noqa: RUF007 - the lengths differ by one
     assert all(floor(boundary, unit, ZoneInfo(zone)) == boundary for boundary in found)
-    if unit not in ("minute", "hour") and number == 1:
-        begins, wanted = found[0], [found[0]]
-        while len(wanted) < len(found):  # the next beginning: of the unit a little after this one's shortest length
-            begins = beginning(
-                begins + {"day": 30, "week": 180, "month": 32 * 24, "year": 367 * 24}[unit] * 3_600_000, unit, zone
-            )
-            if begins > wanted[-1]:
-                wanted.append(begins)
-        assert found == wanted
+    if unit not in ("minute", "hour") and zone not in LEFT_OUT_DAYS:
+        wanted = [found[0]]
+        while len(wanted) <= (len(found) - 1) * number:
+            # The next beginning: that of the unit that has the instant a little more than a unit later.
+            later = {"day": 30, "week": 180, "month": 32 * 24, "year": 367 * 24}[unit] * 3_600_000
+            wanted.append(beginning(wanted[-1] + later, unit, zone))
+        assert found == wanted[::number]
 
 
 @settings(max_examples=200)
