@@ -20,7 +20,7 @@ from api.parameters import granted
 from api.responses import json_response
 from headwater.control import Access, ControlError, ControlPlane, Deletion, DeletionWriter
 from headwater.query import QueryError
-from headwater.query.filters import AnyOf, Filter, parse_filters
+from headwater.query.filters import AnyOf, Condition, Filter, parse_filters
 from headwater.query.paths import parse_path
 from headwater.query.statements import Limits, connect
 from headwater.query.timeframe import parse_timeframe
@@ -151,7 +151,7 @@ def _patterns(filters: Iterable[Filter]) -> Iterator[str]:
     for one in filters:
         if isinstance(one, AnyOf):
             yield from _patterns(one.operands)
-        elif one.operator == "regex" and isinstance(one.value, str):
+        elif isinstance(one, Condition) and one.operator == "regex" and isinstance(one.value, str):
             yield one.value
 
 
