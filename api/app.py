@@ -33,7 +33,7 @@ from headwater.saved.lease import Lease
 from headwater.settings import Settings
 
 # Keen names the links of these analyses so, and those of the others without an ending.
-ENDS_IN_URL = ("count", "count_unique", "select_unique", "extraction")
+ENDS_IN_URL = ("count", "count_unique", "select_unique", "extraction", "funnel")
 
 
 def create_app(settings: Settings) -> Starlette:

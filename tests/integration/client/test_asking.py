@@ -1,0 +1,125 @@
+"""Funnels, figures and retention asked from Python and on the command line, over HTTP and of ClickHouse itself."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import headwater
+from headwater.client.client import Deed, Measure, Step
+from headwater.query import QueryError
+from headwater.settings import Settings
+from tests.integration.api.serving import Served, served
+from tests.querying import event, store
+
+DAY = 86_400_000
+START = 1_704_067_200_000  # 2024-01-01, a Monday
+FRAME: Any = {"start": "2024-01-01T00:00:00Z", "end": "2024-01-03T00:00:00Z"}
+VISIT: Step = {"event_collection": "visits", "actor_property": "user.id"}
+BUY: Step = {"event_collection": "purchases", "actor_property": "buyer", "with_actors": True}
+CAME: Deed = {"event_collection": "visits", "actor_property": "user.id"}
+FIGURES: dict[str, Measure] = {
+    "orders": {"analysis_type": "count"},
+    "revenue": {"analysis_type": "sum", "target_property": "price"},
+}
+
+
+@pytest.fixture
+def api(settings: Settings, tmp_path: Path) -> Iterator[Served]:
+    """Three visitors on Monday, of whom ann comes back on Tuesday and buys; bob bought before he visited."""
+    with served(settings, tmp_path) as running:
+        visits = [("ann", 1), ("bob", 2), ("cid", 3), ("ann", 25)]
+        bought = [("ann", 26, 5), ("bob", 1, 2.5)]
+        hour = DAY // 24
+        where = (settings.clickhouse, running.project.id)
+        store(*where, "visits", [event({"user": {"id": who}}, START + at * hour) for who, at in visits])
+        store(*where, "purchases", [event({"buyer": who, "price": p}, START + at * hour) for who, at, p in bought])
+        yield running
+
+
+def test_both_ways_answer_the_same(api: Served) -> None:
+    project = {"project_id": api.project.id}
+    over_http = headwater.connect(f"http://127.0.0.1:{api.settings.port}", read_key=api.project.read_key, **project)
+    direct = headwater.connect(clickhouse=api.settings.clickhouse, **project)
+    with over_http, direct:
+        for hw in (over_http, direct):
+            funnel = hw.funnel([VISIT, BUY], timeframe=FRAME)
+            assert funnel.value["result"] == [3, 2]
+            assert funnel.value["actors"] == [None, ["ann", "bob"]]
+            assert funnel.to_pandas()["result"].tolist() == [3, 2]
+            assert hw.funnel([VISIT, BUY], timeframe=FRAME, ordered=True).value["result"] == [3, 1]
+            assert hw.funnel([VISIT, BUY], timeframe=FRAME, window="1 day").value["result"] == [3, 1]
+            assert hw.funnel([VISIT, VISIT], timeframe=FRAME, window="1 hour").value["result"] == [3, 0]
+            figures = hw.multi_analysis("purchases", FIGURES, timeframe=FRAME)
+            assert figures.value == {"orders": 2, "revenue": 7.5}
+            daily = hw.multi_analysis("purchases", FIGURES, timeframe=FRAME, interval="daily").to_pandas()
+            assert daily[["orders", "revenue"]].values.tolist() == [[1, 2.5], [1, 5]]
+            retention = hw.retention(CAME, timeframe=FRAME, units=1)
+            assert [(row["actors"], row["returned"]) for row in retention.value] == [(3, [0, 1]), (0, [0, 0])]
+            assert retention.to_pandas()["returned"].tolist() == [0, 1, 0, 0]
+            with pytest.raises(QueryError, match=r"steps\[0\].actor_property"):
+                hw.funnel([{"event_collection": "visits"}])
+            with pytest.raises(TypeError, match="interval"):
+                hw.funnel([VISIT], interval="daily")  # type: ignore[call-arg]
+
+
+def test_a_funnel_has_keens_reply(api: Served) -> None:
+    """By GET with JSON text and by POST; beside `result`, steps and actors."""
+    steps = [VISIT, BUY]
+    with api.client() as http:
+        posted = http.post("/queries/funnel", json={"steps": steps, "timeframe": FRAME, "timezone": 3600}).json()
+        got = http.get("/queries/funnel", params={"steps": json.dumps(steps), "timeframe": json.dumps(FRAME)})
+    assert posted["result"] == got.json()["result"] == [3, 2]
+    assert posted.keys() == {"result", "steps", "actors"}
+    assert posted["steps"][1] == {
+        "event_collection": "purchases", "actor_property": "buyer", "timeframe": FRAME, "timezone": 3600, "filters": [],
+        "inverted": False, "optional": False, "with_actors": True,
+    }  # fmt: skip
+
+
+def test_on_the_command_line(api: Served, tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADWATER_")} | {
+        "HEADWATER_URL": f"http://127.0.0.1:{api.settings.port}",
+        "HEADWATER_PROJECT_ID": api.project.id,
+        "HEADWATER_READ_KEY": api.project.read_key,
+    }
+    (tmp_path / "funnel.json").write_text(json.dumps({"steps": [VISIT, BUY]}))
+
+    def run(*arguments: str, code: int = 0) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "headwater.cli", "query", *arguments, "--data-dir", str(tmp_path)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout if code == 0 else done.stderr
+
+    frame = ("--timeframe", json.dumps(FRAME), "--format", "json")
+    assert json.loads(run("funnel", "--definition", str(tmp_path / "funnel.json"), *frame))["result"] == [3, 2]
+    analyses = json.dumps({"analyses": FIGURES})
+    assert json.loads(run("multi_analysis", "purchases", "--definition", analyses, *frame))["orders"] == 2
+    retention = json.dumps({"event_collection": "visits", "actor_property": "user.id", "units": 1})
+    csv = run("retention", "--definition", retention, "--timeframe", json.dumps(FRAME), "--format", "csv").splitlines()
+    assert csv[0] == "start,end,actors,unit,returned"
+    assert len(csv) == 5
+    assert "purchases" in run("funnel", "--definition", str(tmp_path / "funnel.json"))  # as a table
+    assert "not JSON" in run("funnel", "--definition", "{", code=2)
+
+
+def test_the_served_analyses_are_all(api: Served) -> None:
+    with api.client() as http:
+        links: dict[str, str] = http.get("/queries").json()
+    assert {"multi_analysis", "funnel", "retention", "extraction"} <= {
+        path.rsplit("/", 1)[1] for path in links.values()
+    }
+    assert isinstance(links["funnel_url"], str)
+    assert httpx.URL(links["retention"]).path.endswith("/queries/retention")
