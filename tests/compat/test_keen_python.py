@@ -1,5 +1,6 @@
 """The unmodified `keen` 0.7.0 from PyPI, writing and asking, against a whole stack."""
 
+import gzip
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -250,3 +251,40 @@ def test_looking_around_and_deleting_from_python(keen: KeenClient, stack: Runnin
         assert hw.count("hw_deleted").value == 0
         assert hw.delete_collection("hw_deleted").done
         assert "hw_deleted" not in hw.collections()
+
+
+def test_funnels(keen: KeenClient) -> None:
+    every = {"event_collection": "keen_purchases", "actor_property": "user", "timeframe": SPAN}
+    gifts = every | {"filters": [{"property_name": "gift", "operator": "eq", "property_value": True}]}
+    first = every | {"timeframe": {"start": SPAN["start"], "end": "2026-01-01T01:00:00Z"}, "with_actors": True}
+    users = len({purchase["user"] for purchase in PURCHASES})
+    givers = len({purchase["user"] for purchase in PURCHASES if purchase["gift"]})
+    assert keen.funnel([every, gifts]) == [users, givers]
+    whole = keen.funnel([first, every], all_keys=True)
+    assert whole["result"] == [1, 1]
+    assert whole["actors"] == [[PURCHASES[0]["user"]], None]
+    assert [step["event_collection"] for step in whole["steps"]] == ["keen_purchases"] * 2
+
+
+def test_several_figures_at_once(keen: KeenClient) -> None:
+    analyses = {
+        "orders": {"analysis_type": "count"},
+        "median price": {"analysis_type": "median", "target_property": "price"},
+    }
+    plain = keen.multi_analysis("keen_purchases", analyses=analyses, timeframe=SPAN)
+    assert plain == {"orders": 30, "median price": PRICES[14]}
+    groups = keen.multi_analysis("keen_purchases", analyses=analyses, timeframe=SPAN, group_by="item.id")
+    assert [(group["item.id"], group["orders"]) for group in groups] == [("book", 10), ("lamp", 10), ("pen", 10)]
+    days = keen.multi_analysis("keen_purchases", analyses=analyses, timeframe=SPAN, interval="daily")
+    assert [each["value"]["orders"] for each in days] == [10, 10, 10]
+
+
+def test_an_extraction_by_email_is_a_file(keen: KeenClient, stack: RunningStack) -> None:
+    """The client asks as for an e-mail; the file is where the reply says."""
+    said = keen.extraction("keen_purchases", timeframe=SPAN, email="ann@example.com")
+    assert said.startswith("Processing.")
+    status = stack.status
+    url = status["url"] + said.rsplit(" ", 1)[1]
+    key = {"Authorization": status["read_key"]}
+    reply = wait_until(lambda: (got := requests.get(url, headers=key, timeout=30)).status_code == 200 and got, 30)
+    assert len(json.loads(gzip.decompress(reply.content))["result"]) == 30
