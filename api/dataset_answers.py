@@ -3,9 +3,10 @@
 import json
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from api.kept import KeptTables
+from api.memory import Memory
 from api.queries import Queries
 from api.responses import dumped
 from headwater.query import QueryError
@@ -17,7 +18,20 @@ from headwater.saved.dataset_results import DatasetTable, Kept, Row, State
 REFRESH_SECONDS = 3_600.0
 AGAIN_MS = 48 * 3_600_000  # events that late are still counted
 BUCKETS_AT_ONCE = 100
+MEMORY_VALUES = 200_000
+LOOK_AGAIN_SECONDS = 1.0
 TOO_MUCH = ("QueryGroupLimitError", "QueryMemoryLimitError")  # what fewer buckets may pass
+
+
+class Reading(NamedTuple):
+    """What was read of a dataset: a span of buckets, some values of its index."""
+
+    project_id: str
+    name: str
+    version: int
+    start: int
+    end: int
+    indexes: tuple[str, ...]
 
 
 class DatasetAnswers:
@@ -26,6 +40,7 @@ class DatasetAnswers:
     def __init__(self, queries: Queries, tables: KeptTables) -> None:
         self._queries = queries
         self._tables = tables
+        self._memory = Memory[Reading, Kept](MEMORY_VALUES)
 
     async def states(self) -> dict[tuple[str, str, int], State]:
         """How far each dataset is, by project, name and version."""
@@ -33,6 +48,7 @@ class DatasetAnswers:
 
     async def forget(self, project_id: str, name: str) -> None:
         """Delete all that is kept of a dataset."""
+        self._memory.forget(lambda reading: reading[:2] == (project_id, name))
         await self._tables.run(lambda client: DatasetTable(client).forget(project_id, name))
 
     async def refresh(self, dataset: Dataset) -> None:
@@ -57,7 +73,7 @@ class DatasetAnswers:
         values: list[Any] = []
         if not filters:
             texts = [index_text(index) for index in candidates]
-            kept = await self._kept(dataset, spans, texts)
+            kept = await self._remembered(dataset, spans, texts)
             made = next((i for i, span in enumerate(spans) if span.start not in kept.made), len(spans))
             text = next((text for text in texts if text in kept.values), None)
             found = kept.values.get(text, {}) if text else {}
@@ -103,6 +119,20 @@ class DatasetAnswers:
         text = b"".join(await self._queries.answer(dataset.project_id, dataset.analysis, parameters))
         buckets: list[dict[str, Any]] = json.loads(text)["result"]  # not orjson: sums may be beyond 64 bits
         return buckets
+
+    async def _remembered(self, dataset: Dataset, spans: Sequence[Timeframe], texts: Sequence[str]) -> Kept:
+        """What is kept; where no bucket is missing it is read again when a refresh is due, and each second while that is late."""
+        reading = Reading(
+            dataset.project_id, dataset.name, dataset.version, spans[0].start, spans[-1].end, tuple(texts)
+        )
+        kept = self._memory.get(reading)
+        if kept is None:
+            kept = await self._kept(dataset, spans, texts)
+            if len(kept.made) == len(spans):
+                due = max(kept.made.values()) / 1000 + REFRESH_SECONDS
+                size = len(spans) * (1 + len(kept.values))
+                self._memory.put(reading, kept, size, max(due, time.time() + LOOK_AGAIN_SECONDS))
+        return kept
 
     async def _kept(self, dataset: Dataset, spans: Sequence[Timeframe], indexes: Sequence[str] = ()) -> Kept:
         if not spans:

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
@@ -11,6 +10,7 @@ import orjson
 import structlog
 
 from api.kept import KeptTables
+from api.memory import Memory
 from api.queries import Queries
 from headwater.query import QueryError
 from headwater.query.restriction import restrict
@@ -32,8 +32,7 @@ class SavedResults:
         self._queries = queries
         self._tables = tables
         self._runs: dict[ResultKey, asyncio.Task[Made]] = {}
-        self._memory: OrderedDict[ResultKey, tuple[Made, float]] = OrderedDict()  # until when it is not asked for again
-        self._memory_bytes = 0
+        self._memory = Memory[ResultKey, Made](MEMORY_BYTES)
 
     async def answer(self, saved: SavedQuery, filters: Sequence[dict[str, Any]]) -> Made:
         """The answer of a saved query under filters. Raises QueryError.
@@ -45,13 +44,12 @@ class SavedResults:
         if not saved.refresh_rate:
             return await self._made(key, saved, filters)
         kept = self._memory.get(key)
-        if kept and time.time() < kept[1]:
-            self._memory.move_to_end(key)
-            return kept[0]
+        if kept:
+            return kept
         stored = await self._tables.run(lambda client: Results(client).load(key))
         due = (stored.made_at / 1000 + saved.refresh_rate) if stored else 0.0
         if stored and (time.time() < due or not key.filters):
-            self._keep(key, stored, max(due, time.time() + LOOK_AGAIN_SECONDS))
+            self._memory.put(key, stored, len(stored.result), max(due, time.time() + LOOK_AGAIN_SECONDS))
             return stored
         return await self._made(key, saved, filters)
 
@@ -70,8 +68,7 @@ class SavedResults:
 
     async def forget(self, project_id: str, name: str) -> None:
         """Delete all that is kept of a saved query. Raises QueryError (503)."""
-        for key in [key for key in self._memory if (key.project_id, key.name) == (project_id, name)]:
-            self._drop(key)
+        self._memory.forget(lambda key: (key.project_id, key.name) == (project_id, name))
         await self._tables.run(lambda client: Results(client).forget(project_id, name))
 
     def close(self) -> None:
@@ -97,24 +94,12 @@ class SavedResults:
         result = text if saved.analysis == "funnel" else text.removeprefix(FRONT)[:-1]
         made = Made(round(now * 1000), time.perf_counter() - started, result)
         if saved.refresh_rate:
-            self._keep(key, made, now + saved.refresh_rate)
+            self._memory.put(key, made, len(made.result), now + saved.refresh_rate)
             try:
                 await self._tables.run(lambda client: Results(client).store(key, made))
             except QueryError:
                 log.warning("result of a saved query is not kept", project=saved.project_id, name=saved.name)
         return made
-
-    def _keep(self, key: ResultKey, made: Made, until: float) -> None:
-        self._drop(key)
-        self._memory[key] = made, until
-        self._memory_bytes += len(made.result)
-        while self._memory_bytes > MEMORY_BYTES:
-            self._drop(next(iter(self._memory)))
-
-    def _drop(self, key: ResultKey) -> None:
-        kept = self._memory.pop(key, None)
-        if kept:
-            self._memory_bytes -= len(kept[0].result)
 
 
 def _key(saved: SavedQuery, filters: Sequence[dict[str, Any]]) -> ResultKey:

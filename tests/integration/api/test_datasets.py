@@ -167,7 +167,8 @@ async def test_what_was_kept_long_ago_stays_and_the_last_two_days_are_made_anew(
     tables.close()
     queries.close()
     now = await asked(api, QUERY, "this_10_days", eq("shop", "north"))
-    after = [bucket["value"] for bucket in await results(api, "d", "north", "this_10_days")]
+    async with running_api(settings, api.project) as other:  # this one looks again in an hour
+        after = [bucket["value"] for bucket in await results(other, "d", "north", "this_10_days")]
     assert after[-3:] == now[-3:]
     assert after[:-4] == [bucket["value"] for bucket in before][:-4]
     assert after != now
