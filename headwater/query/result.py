@@ -22,9 +22,14 @@ class Result:
     def to_pandas(self) -> "DataFrame":
         """The answer as a typed frame. Raises ImportError, with what to install, where pandas is missing.
 
-        Columns: `start` and `end` (aware datetimes in the query's time zone) for intervals, one for each group property,
-        and `result`. An extraction is one row for each event, nested properties in columns of dotted names, `keen.timestamp` and
-        `keen.created_at` as aware datetimes.
+        A column for each group property, then `result`, or the labels of a multi_analysis. With an interval the index is
+        `start`, a column `end`; with groups, too, the index is `start` and the group properties, so that `["result"].unstack("item")` has a column
+        for each item. A retention's index is `start` and `unit`, its columns `end`, `actors`, `returned`: `["returned"].unstack("unit")` is the matrix.
+        A funnel has `step` (from 1), `event_collection`, `result`, `share` (of the first step) and perhaps `actors`. An
+        extraction has a row for each event, nested properties in columns of dotted names.
+
+        All times (`start`, `end`, `keen.timestamp`, `keen.created_at`) are aware, in the query's time zone. Whole numbers are int64, or Int64
+        where some are absent; a column of mixed types keeps its values as they are.
         """
         try:
             from headwater.query.frames import to_frame

@@ -22,23 +22,101 @@ def result(value: Any, analysis: str = "count", **params: Any) -> Result:
     return Result(value, parse_definition(analysis, {"event_collection": "c", "target_property": "t", **params}, 0))
 
 
-def test_intervals_have_aware_bucket_columns() -> None:
+def funnel(counts: list[int], **flags: Any) -> Result:
+    names = zip(("visits", "buys"), ({}, flags), strict=True)
+    steps = [{"event_collection": name, "actor_property": "user.id", **more} for name, more in names]
+    value = {"result": counts, "steps": steps} | ({"actors": [None, ["ann", "bob"]]} if flags else {})
+    return Result(value, parse_definition("funnel", {"steps": steps}, 0))
+
+
+def retention() -> Result:
+    value = [
+        {"timeframe": DAYS[0], "actors": 5, "returned": [4, 3]},
+        {"timeframe": DAYS[1], "actors": 2, "returned": [2, None]},
+    ]
+    asked = {"event_collection": "visits", "actor_property": "user.id", "timeframe": TIMEFRAME, "units": 1}
+    return Result(value, parse_definition("retention", asked | {"timezone": "Europe/Berlin"}, 0))
+
+
+def test_intervals_are_the_index_and_aware() -> None:
     frame = result([{"value": n, "timeframe": day} for n, day in enumerate(DAYS)], **SERIES).to_pandas()
-    assert list(frame.columns) == ["start", "end", "result"]
-    assert str(frame["start"].dt.tz) == "Europe/Berlin"
-    assert list(frame["start"].dt.hour) == [0, 0]
-    assert (frame["end"] - frame["start"]).tolist() == [pd.Timedelta(hours=23), pd.Timedelta(hours=24)]
+    assert list(frame.columns) == ["end", "result"]
+    assert isinstance(frame.index, pd.DatetimeIndex)
+    assert frame.index.name == "start"
+    assert str(frame.index.tz) == str(frame["end"].dt.tz) == "Europe/Berlin"
+    assert list(frame.index.hour) == [0, 0]
+    assert (frame["end"] - frame.index).tolist() == [pd.Timedelta(hours=23), pd.Timedelta(hours=24)]
     assert frame["result"].dtype == "int64"
+    assert frame.loc["2024-04-01", "result"] == 1
 
 
 def test_groups_in_intervals_are_one_row_each() -> None:
     groups = [{"g": "a", "result": 1}, {"g": None, "result": None}]
     one = result([{"value": groups, "timeframe": day} for day in DAYS], "minimum", group_by="g", **SERIES)
     frame = one.to_pandas()
-    assert list(frame.columns) == ["start", "end", "g", "result"]
+    assert frame.index.names == ["start", "g"]
+    assert list(frame.columns) == ["end", "result"]
+    assert str(frame.index.get_level_values("start").tz) == "Europe/Berlin"
+    assert str(frame["end"].dt.tz) == "Europe/Berlin"
     assert len(frame) == len(one.rows()) == 4
     assert frame["result"].dtype == "Int64"
     assert frame["result"].isna().tolist() == [False, True, False, True]
+    assert frame.loc[(pd.Timestamp("2024-04-01", tz="Europe/Berlin"), "a"), "result"] == 1
+
+
+def test_groups_in_intervals_are_turned_into_columns() -> None:
+    values = [[{"g": 1, "h": "x", "result": 5}, {"g": 2, "h": "x", "result": n}] for n in range(2)]
+    buckets = [{"value": value, "timeframe": day} for value, day in zip(values, DAYS, strict=True)]
+    frame = result(buckets, group_by=["g", "h"], **SERIES).to_pandas()
+    assert frame.index.names == ["start", "g", "h"]
+    assert frame["result"].unstack(["h", "g"]).to_numpy().tolist() == [[5, 0], [5, 1]]
+
+
+def test_groups_that_an_index_would_confuse_stay_apart() -> None:
+    groups = [{"g": value, "result": n} for n, value in enumerate([1, True, [1, 2], "x", None])]
+    frame = result([{"value": groups, "timeframe": DAYS[0]}], group_by="g", **SERIES).to_pandas()
+    labels = frame.index.get_level_values("g").tolist()
+    assert labels[:4] == [1, "true", "[1,2]", "x"]
+    assert pd.isna(labels[4])
+    assert frame.index.is_unique
+
+
+def test_several_figures_have_a_column_each() -> None:
+    analyses = {"n": {"analysis_type": "count"}, "mean": {"analysis_type": "average", "target_property": "t"}}
+    plain = result({"n": 2, "mean": 1.5}, "multi_analysis", analyses=analyses).to_pandas()
+    assert plain.to_dict("records") == [{"n": 2, "mean": 1.5}]
+    groups = [{"g": "a", "n": 2, "mean": 1.5}, {"g": "b", "n": 0, "mean": None}]
+    grouped = result(groups, "multi_analysis", analyses=analyses, group_by="g").to_pandas()
+    assert list(grouped.columns) == ["g", "n", "mean"]
+    assert [str(dtype) for dtype in grouped.dtypes[1:]] == ["int64", "float64"]
+    series = [{"value": groups, "timeframe": day} for day in DAYS]
+    daily = result(series, "multi_analysis", analyses=analyses, group_by="g", **SERIES).to_pandas()
+    assert daily.index.names == ["start", "g"]
+    assert list(daily.columns) == ["end", "n", "mean"]
+    assert daily["n"].tolist() == [2, 0, 2, 0]
+
+
+def test_a_funnel_has_its_shares() -> None:
+    frame = funnel([8, 2], with_actors=True).to_pandas()
+    assert frame.to_dict("list") == {
+        "step": [1, 2], "event_collection": ["visits", "buys"], "result": [8, 2], "share": [1.0, 0.25],
+        "actors": [None, ["ann", "bob"]],
+    }  # fmt: skip
+    nobody = funnel([0, 0]).to_pandas()
+    assert list(nobody.columns) == ["step", "event_collection", "result", "share"]
+    assert nobody["share"].isna().all()
+
+
+def test_a_retention_is_a_row_for_each_unit_of_each_cohort() -> None:
+    frame = retention().to_pandas()
+    assert frame.index.names == ["start", "unit"]
+    assert list(frame.columns) == ["end", "actors", "returned"]
+    assert frame["returned"].dtype == "Int64"
+    matrix = frame["returned"].unstack("unit")
+    assert list(matrix.columns) == [0, 1]
+    assert str(matrix.index.tz) == "Europe/Berlin"
+    assert matrix[0].tolist() == [4, 2]
+    assert matrix[1].tolist() == [3, pd.NA]
 
 
 def test_columns_of_groups_are_typed_and_mixed_ones_kept() -> None:
@@ -68,7 +146,12 @@ def test_extractions_are_flat() -> None:
 
 
 def test_nothing_has_its_columns_all_the_same() -> None:
-    assert list(result([], group_by=["a", "b"]).to_pandas().columns) == ["a", "b", "result"]
+    frame = result([], group_by=["a", "b"]).to_pandas()
+    assert list(frame.columns) == ["a", "b", "result"]
+    assert frame["result"].dtype == "int64"
+    absent = result([{"value": None, "timeframe": day} for day in DAYS], "average", **SERIES).to_pandas()
+    assert absent["result"].dtype == "float64"
+    assert absent["result"].isna().all()
 
 
 @pytest.mark.parametrize(
