@@ -19,6 +19,8 @@ BROKER_DEFAULT = -1
 WRITABLE_POLL_SECONDS = 0.01
 REACH_SECONDS = 2.0
 RETRY_SECONDS = 1.0
+REFUSALS = (KafkaError._AUTHENTICATION, KafkaError._SSL)
+SAID_SECONDS = 30.0
 
 log = structlog.get_logger("headwater.kafka")
 
@@ -30,6 +32,7 @@ def client_config(settings: Settings) -> dict[str, Any]:
         "security.protocol": settings.kafka_security_protocol,
         # What goes wrong is raised or reported to callbacks; librdkafka would also print it, once a second and unstructured.
         "log_level": 2,
+        "error_cb": say_refused,
     }
     if settings.kafka_security_protocol.startswith("SASL"):
         config["sasl.mechanism"] = settings.kafka_sasl_mechanism
@@ -43,6 +46,17 @@ def client_config(settings: Settings) -> dict[str, Any]:
         "ssl.key.location": settings.kafka_ssl_key_file,
     }
     return config | {name: str(path) for name, path in files.items() if path is not None}
+
+
+_said_at: dict[str, float] = {}
+
+
+def say_refused(error: KafkaError) -> None:
+    """Log that Kafka refuses us, or that we cannot trust it: no retry mends that, and all else reports time-outs only."""
+    reason, now = error.str(), time.monotonic()
+    if error.code() in REFUSALS and now - _said_at.get(reason, -SAID_SECONDS) >= SAID_SECONDS:
+        _said_at[reason] = now
+        log.error("Kafka's connection is refused: see the HEADWATER_KAFKA_ settings of TLS and SASL", error=reason)
 
 
 def partition_reader_config(settings: Settings, topic: str) -> dict[str, Any]:
@@ -100,6 +114,7 @@ def create_topics(admin: AdminClient, new: Iterable[NewTopic], timeout: float = 
             created.add(name)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                admin.poll(0)  # lets `say_refused` say why it was a time-out
                 raise
     wait_until_writable(admin, [topic.topic for topic in wanted], timeout)
     return created
