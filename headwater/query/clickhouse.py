@@ -45,7 +45,8 @@ class ClickHouseTransport:
         query = parse_definition(analysis, params, now=time.time_ns() // 1_000_000)
         if self._client is None:
             self._client = connect(self._url, self._limits)
-        return Result(answer(self._client, query, self._project_id, self._limits, self._catalogue), query)
+        value, sql = answer_and_sql(self._client, query, self._project_id, self._limits, self._catalogue)
+        return Result(value, query, sql)
 
     def close(self) -> None:
         """Close the connection."""
@@ -66,11 +67,24 @@ def answer(
 
     Blocks. Raises QueryError.
     """
+    return answer_and_sql(client, query, project_id, limits, catalogue, cancellation)[0]
+
+
+def answer_and_sql(
+    client: Client,
+    query: Query,
+    project_id: str,
+    limits: Limits,
+    catalogue: TypeCatalogue,
+    cancellation: Cancellation | None = None,
+) -> tuple[Any, str]:
+    """The answer as `answer` has it, and the statement that found it, as `Result.sql`; "" where no statement was needed."""
     statements = Statements(client, limits, cancellation)
     if isinstance(query, Funnel | Retention):
         return _answer_about_actors(statements, query, database(project_id), catalogue)
     if query.analysis == "extraction":
-        return list(extract(client, query, project_id, limits, cancellation))
+        plan = compile_extraction(query, database(project_id), None, _most(query, limits))
+        return list(extract(client, query, project_id, limits, cancellation)), _shown(plan.sql, plan.parameters)
 
     def types() -> Types | None:
         return _types(statements, catalogue, database(project_id), query.collection, paths_of(query))
@@ -81,7 +95,7 @@ def answer(
     if known is not None and types() != known:  # new types came with new events, and the statement may have missed them
         plan = compile_query(query, database(project_id), None)
         rows = list(statements.rows(plan.sql, plan.parameters))
-    return shape(plan, rows)
+    return shape(plan, rows), _shown(plan.sql, plan.parameters)
 
 
 def extract(
@@ -148,7 +162,7 @@ def database(project_id: str) -> str:
 
 def _answer_about_actors(
     statements: Statements, query: Funnel | Retention, database: str, catalogue: TypeCatalogue
-) -> Any:
+) -> tuple[Any, str]:
     deeds = [step.deed for step in query.steps] if isinstance(query, Funnel) else [query.first, query.returning]
     paths: dict[str, set[Path]] = {}
     for deed in deeds:
@@ -165,17 +179,22 @@ def _answer_about_actors(
             return compile_funnel(query, database, known, statements.limits.groups)
         return compile_retention(query, database, known)
 
-    def run(known: dict[str, Types | None]) -> Any:
+    def run(known: dict[str, Types | None]) -> tuple[Any, str]:
         compiled = plan(known)
         # Actors are not groups of the answer: memory bounds them.
         rows = statements.rows(compiled.sql, compiled.parameters, max_rows_to_group_by=0) if compiled.sql else ()
-        return compiled.finish(rows)
+        return compiled.finish(rows), _shown(compiled.sql, compiled.parameters)
 
     known = types()
     answered = run(known)
     if known and types() != known:
         answered = run(dict.fromkeys(known))
     return answered
+
+
+def _shown(sql: str, parameters: Mapping[str, Any]) -> str:
+    """A statement with its parameters' values for people to read."""
+    return "\n".join([sql, *(f"-- {name} = {value!r}" for name, value in parameters.items())])
 
 
 def _types(

@@ -1,6 +1,6 @@
 """The answer to a query: Keen's JSON shape, a pandas frame, a Bokeh figure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from headwater.query.definition import Definition, Query
@@ -14,10 +14,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Result:
-    """An answer with the definition that it answers. `value` is what JSON has: Keen's result shapes."""
+    """An answer with the definition that it answers. `value` is what JSON has: Keen's result shapes.
+
+    `sql` is the statement that ClickHouse answered, its parameters' values in comments below it, where the client asks
+    ClickHouse itself (`connect(clickhouse=...)`). None over HTTP: the API does not tell how it finds its answers.
+    """
 
     value: Any
     definition: Query
+    sql: str | None = field(default=None, compare=False, repr=False)
 
     def to_pandas(self) -> "DataFrame":
         """The answer as a typed frame. Raises ImportError, with what to install, where pandas is missing.
@@ -38,15 +43,26 @@ class Result:
         return to_frame(self.value, self.definition)
 
     def plot(self) -> "figure":
-        """A Bokeh figure: lines for intervals (one for each group), bars for groups, a single number as text.
+        """A Bokeh figure, which `bokeh.io.show` or a notebook shows.
 
-        Raises ImportError, with what to install, where Bokeh is missing; ValueError for extractions.
+        Lines for intervals (one for each group and figure, the 20 largest), bars for groups and for the figures of a
+        multi_analysis, a bar for each step of a funnel, a retention's shares as a heat map, a single number as text.
+
+        Raises ImportError, with what to install, where Bokeh is missing; ValueError for extractions and select_unique.
         """
         try:
             from headwater.query.figures import to_figure
         except ImportError as error:
             raise ImportError("plot() needs Bokeh: pip install 'headwater[plot]'") from error
         return to_figure(self.value, self.definition)
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows: the frame's table; None, so that it shows the text, where pandas is missing."""
+        try:
+            frame = self.to_pandas()
+        except ImportError:
+            return None
+        return frame.to_html(max_rows=60, show_dimensions=len(frame) > 60)
 
     def rows(self) -> list[dict[str, Any]]:
         """The answer flat: a dict for each group of each bucket, with `start`, `end`, group properties and `result`, or the

@@ -69,6 +69,23 @@ def test_both_ways_answer_the_same(api: Served) -> None:
                 hw.funnel([VISIT], interval="daily")  # type: ignore[call-arg]
 
 
+def test_the_statement_is_shown_where_clickhouse_is_asked(api: Served) -> None:
+    with headwater.connect(clickhouse=api.settings.clickhouse, project_id=api.project.id) as hw:
+        of_ann = {"property_name": "buyer", "operator": "eq", "property_value": "ann"}
+        shown = hw.sum("purchases", target_property="price", filters=[of_ann]).sql
+        assert shown is not None
+        assert shown.startswith("SELECT")
+        assert " = 'ann'" in shown.partition("\n-- ")[2]
+        for asked in (hw.funnel([VISIT, BUY]), hw.retention(CAME, timeframe=FRAME), hw.extraction("visits")):
+            assert asked.sql is not None
+            assert asked.sql.startswith("SELECT")
+        assert hw.funnel([{"event_collection": "nothing", "actor_property": "a"}]).sql == ""
+    with headwater.connect(
+        f"http://127.0.0.1:{api.settings.port}", api.project.id, read_key=api.project.read_key
+    ) as hw:
+        assert hw.count("visits").sql is None
+
+
 def test_a_funnel_has_keens_reply(api: Served) -> None:
     """By GET with JSON text and by POST; beside `result`, steps and actors."""
     steps = [VISIT, BUY]

@@ -180,6 +180,70 @@ def test_more_groups_than_lines_say_so() -> None:
     assert "20 largest of 30" in plot.title.text
 
 
+def test_figures_of_many_have_a_line_or_a_bar_each() -> None:
+    analyses = {
+        "n": {"analysis_type": "count"},
+        "mean": {"analysis_type": "average", "target_property": "t"},
+        "values": {"analysis_type": "select_unique", "target_property": "t"},
+    }
+    groups = [{"g": "a", "n": 2, "mean": 1.5, "values": [1]}, {"g": "b", "n": 0, "mean": None, "values": []}]
+    lines = result(
+        [{"value": groups, "timeframe": day} for day in DAYS],
+        "multi_analysis",
+        analyses=analyses,
+        group_by="g",
+        **SERIES,
+    ).plot()
+    json_item(lines)
+    assert {item.label.value for item in lines.legend.items} == {"a: n", "a: mean", "b: n", "b: mean"}
+    bars = result(groups, "multi_analysis", analyses=analyses, group_by="g").plot()
+    json_item(bars)
+    assert bars.x_range.factors == [("a", "n"), ("a", "mean"), ("b", "n"), ("b", "mean")]
+    plain = result(groups[0], "multi_analysis", analyses=analyses).plot()
+    assert plain.x_range.factors == ["n", "mean"]
+    assert plain.renderers[0].data_source.data["top"] == [2.0, 1.5]
+    assert plain.title.text == "c: n, mean"
+
+
+def test_a_funnel_is_a_bar_for_each_step() -> None:
+    plot = funnel([8, 2]).plot()
+    json_item(plot)
+    assert plot.x_range.factors == ["1. visits", "2. buys"]
+    assert plot.renderers[0].data_source.data["text"] == ["8 (100.0%)", "2 (25.0%)"]
+    assert plot.title.text == "funnel: visits → buys"
+    json_item(funnel([0, 0]).plot())
+
+
+def test_a_retention_is_a_heat_map() -> None:
+    plot = retention().plot()
+    json_item(plot)
+    cells = plot.renderers[0].data_source.data
+    assert list(zip(cells["cohort"], cells["unit"], cells["share"], strict=True)) == [
+        ("2024-03-31", "0", 0.8), ("2024-03-31", "1", 0.6), ("2024-04-01", "0", 1.0),
+    ]  # fmt: skip
+    assert plot.y_range.factors == ["2024-04-01", "2024-03-31"]
+    assert (plot.xaxis[0].axis_label, plot.yaxis[0].axis_label) == ("days later", "first day, Europe/Berlin")
+
+
+def test_groups_of_one_name_keep_their_bars() -> None:
+    plot = result([{"g": "1", "result": 2}, {"g": 1, "result": 3}], group_by="g").plot()
+    assert plot.x_range.factors == ["1", "1 (2)"]
+    assert (plot.title.text, plot.yaxis[0].axis_label) == ("c: count by g", "count")
+
+
+def test_notebooks_show_the_frame_and_run_nothing_of_it() -> None:
+    html = result([{"g": "<script>", "result": 3}], group_by="g")._repr_html_()
+    assert html is not None
+    assert html.startswith("<table")
+    assert "&lt;script&gt;" in html
+    assert "<script>" not in html
+
+
+def test_a_lone_bucket_is_a_point() -> None:
+    plot = result([{"value": 3, "timeframe": DAYS[0]}], **SERIES).plot()
+    assert [type(renderer.glyph).__name__ for renderer in plot.renderers] == ["Line", "Scatter"]
+
+
 def test_a_number_is_text() -> None:
     plot = result(1234567).plot()
     json_item(plot)
@@ -198,5 +262,6 @@ def test_what_to_install_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bokeh.models", None)
     with pytest.raises(ImportError, match=r"headwater\[pandas\]"):
         result(1).to_pandas()
+    assert result(1)._repr_html_() is None
     with pytest.raises(ImportError, match=r"headwater\[plot\]"):
         result(1).plot()
