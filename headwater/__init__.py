@@ -14,13 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headwater.client.connection import connect as connect
+    from headwater.client.connection import connect_async as connect_async
     from headwater.query import Result as Result
 
     __version__: str
 
-__all__ = ["Result", "__version__", "connect"]
+__all__ = ["Result", "__version__", "connect", "connect_async"]
 
-_HOME = {"connect": "headwater.client.connection", "Result": "headwater.query"}
+_HOME = {
+    "connect": "headwater.client.connection",
+    "connect_async": "headwater.client.connection",
+    "Result": "headwater.query",
+}
 
 
 def __getattr__(name: str) -> Any:

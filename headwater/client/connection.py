@@ -4,14 +4,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from headwater.client.async_client import AsyncClient
 from headwater.client.client import Client, Transport
 from headwater.client.errors import ConnectError
-from headwater.client.http import HttpSend, HttpTransport
+from headwater.client.http import AsyncHttpTransport, HttpSend, HttpTransport
 from headwater.client.writer import BatchingWriter, OnError, WhenFull, Writer
 from headwater.local.state import State, read_state
 from headwater.settings import PREFIX, Settings, load_settings
 
 QUEUE_BYTES = 64_000_000
+BATCH_EVENTS = 1_000
+LINGER_SECONDS = 0.1
+SENDERS = 2
 RETRY_SECONDS = 300.0
 
 
@@ -55,9 +59,9 @@ def connect(
     on_error: OnError | None = None,
     when_full: WhenFull = "block",
     queue_bytes: int = QUEUE_BYTES,
-    batch_events: int = 1_000,
-    linger: float = 0.1,
-    senders: int = 2,
+    batch_events: int = BATCH_EVENTS,
+    linger: float = LINGER_SECONDS,
+    senders: int = SENDERS,
     retry_seconds: float = RETRY_SECONDS,
 ) -> Client:
     """A client of one project.
@@ -108,20 +112,15 @@ def connect(
             base, target, retry_seconds=retry_seconds, queue_bytes=queue_bytes, when_full=when_full, on_error=on_error
         )
     else:
-        writer = target.missing("url", "project_id", "write_key") or BatchingWriter(
-            lambda: HttpSend(
-                str(target.url),
-                str(target.project_id),
-                str(target.write_key),
-                connections=senders,
-                retry_seconds=retry_seconds,
-            ),
-            threads=senders,
-            batch_events=batch_events,
-            linger=linger,
-            queue_bytes=queue_bytes,
+        writer = http_writer(
+            target,
             when_full=when_full,
             on_error=on_error,
+            queue_bytes=queue_bytes,
+            batch_events=batch_events,
+            linger=linger,
+            senders=senders,
+            retry_seconds=retry_seconds,
         )
     http = target.missing("url", "project_id", "read_key") or HttpTransport(
         str(target.url), str(target.project_id), str(target.read_key)
@@ -133,6 +132,39 @@ def connect(
     if isinstance(writer, ConnectError) and isinstance(direct, ConnectError):
         raise writer
     return Client(writer, direct, http, master)
+
+
+def connect_async(
+    url: str | None = None,
+    project_id: str | None = None,
+    *,
+    write_key: str | None = None,
+    read_key: str | None = None,
+    data_dir: str | Path | None = None,
+    settings: Settings | None = None,
+    on_error: OnError | None = None,
+    when_full: WhenFull = "block",
+) -> AsyncClient:
+    """A client of one project for asyncio, over HTTP: it asks and writes; deletions and what there is are `connect`'s.
+
+        async with headwater.connect_async() as hw:
+            print((await hw.count("purchases")).value)
+
+    The arguments are as in `connect`, and so is what is found where they are not given; `when_full="block"` lets other tasks
+    run while `add_event` waits. Not to be awaited itself: it opens no connection. Raises ConnectError as `connect` does.
+    """
+    if when_full not in ("block", "raise"):
+        raise ValueError(f"when_full is {when_full!r}: it is 'block' or 'raise'")
+    base = settings or load_settings()
+    folder = Path(data_dir) if data_dir is not None else base.data_dir
+    target = find_target(base, Target(url, project_id, write_key, read_key, None, folder))
+    writer = http_writer(target, when_full="raise", on_error=on_error)
+    transport = target.missing("url", "project_id", "read_key") or AsyncHttpTransport(
+        str(target.url), str(target.project_id), str(target.read_key)
+    )
+    if isinstance(writer, ConnectError) and isinstance(transport, ConnectError):
+        raise writer
+    return AsyncClient(writer, transport, wait_for_room=when_full == "block")
 
 
 def find_target(settings: Settings, given: Target | None = None, *, local: bool = True) -> Target:
@@ -171,6 +203,35 @@ def complete(given: Target, settings: Settings, stack: State | None) -> Target:
             master_key=target.master_key or (stack.master_key if own else None),
         )
     return replace(target, url=target.url.rstrip("/") if target.url else None)
+
+
+def http_writer(
+    target: Target,
+    *,
+    when_full: WhenFull,
+    on_error: OnError | None,
+    queue_bytes: int = QUEUE_BYTES,
+    batch_events: int = BATCH_EVENTS,
+    linger: float = LINGER_SECONDS,
+    senders: int = SENDERS,
+    retry_seconds: float = RETRY_SECONDS,
+) -> Writer | ConnectError:
+    """A writer to a collector; the error where something that it needs is not known."""
+    return target.missing("url", "project_id", "write_key") or BatchingWriter(
+        lambda: HttpSend(
+            str(target.url),
+            str(target.project_id),
+            str(target.write_key),
+            connections=senders,
+            retry_seconds=retry_seconds,
+        ),
+        threads=senders,
+        batch_events=batch_events,
+        linger=linger,
+        queue_bytes=queue_bytes,
+        when_full=when_full,
+        on_error=on_error,
+    )
 
 
 def kafka_writer(

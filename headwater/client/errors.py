@@ -1,9 +1,11 @@
 """What can go wrong in the client, as its users see it."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
+
+T = TypeVar("T")
 
 
 class ConnectError(Exception):
@@ -35,3 +37,10 @@ class FailedEvent:
         """The event as it was sent, with its `keen` object."""
         event: dict[str, Any] = orjson.loads(self.payload)
         return event
+
+
+def there(part: T | ConnectError) -> T:
+    """What was found at connecting; raises what was missing only to those who need it."""
+    if isinstance(part, ConnectError):
+        raise part
+    return part

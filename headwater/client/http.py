@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,9 +18,9 @@ import orjson
 
 from headwater.client.errors import FailedEvent
 from headwater.client.event import Event, bulk_body
-from headwater.client.retry import QUERIES, WRITES, TryLaterError, answered, retrying
+from headwater.client.retry import QUERIES, WRITES, TryLaterError, answered, retrying, retrying_async
 from headwater.query import Result
-from headwater.query.definition import parse_definition
+from headwater.query.definition import Query, parse_definition
 from headwater.query.errors import QueryError
 
 _LONG_INTEGER = re.compile(rb"[0-9]{19}")
@@ -92,8 +93,7 @@ class HttpTransport:
     def run(self, analysis: str, params: Mapping[str, Any]) -> Result:
         """The answer of an analysis; `params` are Keen's. Blocks; raises QueryError, for a wrong definition before asking."""
         definition = parse_definition(analysis, params, now=time.time_ns() // 1_000_000)
-        reply = self._ask("POST", f"/queries/{analysis}", orjson.dumps(params))
-        return Result(reply if analysis == "funnel" else reply["result"], definition)
+        return _result(self._ask("POST", f"/queries/{analysis}", orjson.dumps(params)), definition)
 
     def live(self) -> Any:
         """The live figures of the project's collections. Blocks; raises QueryError."""
@@ -137,23 +137,65 @@ class HttpTransport:
 
     def _response(self, method: str, path: str, body: bytes | None) -> httpx.Response:
         headers = {"Content-Type": "application/json"} if body else {}
-        try:
+        url = self._project + path
+        with _refusals(url):
             response = retrying(QUERY_RETRY_SECONDS, threading.Event())(
-                lambda: answered(
-                    self._http.request(method, self._project + path, content=body, headers=headers), QUERIES
-                )
+                lambda: answered(self._http.request(method, url, content=body, headers=headers), QUERIES)
             )
-        except TryLaterError as error:
-            raise refusal(error.response) from None
-        except httpx.TransportError as error:
-            raise QueryError("Unreachable", f"{self._project}{path}: {_told(error)}.", 503) from error
-        if response.status_code not in (200, 204):
-            raise refusal(response)
-        return response
+        return _successful(response)
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+
+class AsyncHttpTransport:
+    """Asks a project's query routes without blocking. For one event loop."""
+
+    def __init__(self, url: str, project_id: str, read_key: str) -> None:
+        self._queries = f"{url}/3.0/projects/{project_id}/queries"
+        self._http = httpx.AsyncClient(
+            headers={"Authorization": read_key, "Content-Type": "application/json"},
+            timeout=QUERY_TIMEOUT,
+            trust_env=not is_loopback(url),
+        )
+
+    async def run(self, analysis: str, params: Mapping[str, Any]) -> Result:
+        """As HttpTransport.run. A task that is cancelled closes its connection, which ends the query in the API."""
+        definition = parse_definition(analysis, params, now=time.time_ns() // 1_000_000)
+        url, body = f"{self._queries}/{analysis}", orjson.dumps(params)
+
+        async def ask() -> httpx.Response:
+            return answered(await self._http.post(url, content=body), QUERIES)
+
+        with _refusals(url):
+            response: httpx.Response = await retrying_async(QUERY_RETRY_SECONDS)(ask)
+        return _result(_exact(_successful(response).content), definition)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+
+def _result(reply: Any, definition: Query) -> Result:
+    return Result(reply if definition.analysis == "funnel" else reply["result"], definition)
+
+
+@contextmanager
+def _refusals(url: str) -> Iterator[None]:
+    """What ends a query's retries, as a QueryError."""
+    try:
+        yield
+    except TryLaterError as error:
+        raise refusal(error.response) from None
+    except httpx.TransportError as error:
+        raise QueryError("Unreachable", f"{url}: {_told(error)}.", 503) from error
+
+
+def _successful(response: httpx.Response) -> httpx.Response:
+    if response.status_code not in (200, 204):
+        raise refusal(response)
+    return response
 
 
 def refusal(response: httpx.Response) -> QueryError:

@@ -6,7 +6,14 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import httpx
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, stop_when_event_set
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_delay,
+    stop_when_event_set,
+)
 from tenacity.nap import sleep_using_event
 from tenacity.wait import wait_random_exponential
 
@@ -28,16 +35,24 @@ class TryLaterError(Exception):
         return f"the server answered {self.response.status_code}"
 
 
+_LATER = retry_if_exception_type((TryLaterError, httpx.TransportError))
+
+
 def retrying(seconds: float, stop: threading.Event) -> Retrying:
     """Calls what it is given until it neither raises TryLaterError nor a transport error; raises the last of them after
     `seconds`, or at once when `stop` is set."""
     return Retrying(
-        retry=retry_if_exception_type((TryLaterError, httpx.TransportError)),
+        retry=_LATER,
         wait=_wait,
         stop=stop_after_delay(seconds) | stop_when_event_set(stop),
         sleep=sleep_using_event(stop),
         reraise=True,
     )
+
+
+def retrying_async(seconds: float) -> AsyncRetrying:
+    """`retrying` for what is awaited; ends when the task is cancelled."""
+    return AsyncRetrying(retry=_LATER, wait=_wait, stop=stop_after_delay(seconds), reraise=True)
 
 
 def answered(response: httpx.Response, retried: Container[int]) -> httpx.Response:

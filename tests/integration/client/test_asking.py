@@ -1,5 +1,6 @@
 """Funnels, figures and retention asked from Python and on the command line, over HTTP and of ClickHouse itself."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -12,7 +13,8 @@ import httpx
 import pytest
 
 import headwater
-from headwater.client.client import Deed, Measure, Step
+from headwater.client.errors import ConnectError
+from headwater.client.questions import Deed, Measure, Step
 from headwater.query import QueryError
 from headwater.settings import Settings
 from tests.integration.api.serving import Served, served
@@ -67,6 +69,42 @@ def test_both_ways_answer_the_same(api: Served) -> None:
                 hw.funnel([{"event_collection": "visits"}])
             with pytest.raises(TypeError, match="interval"):
                 hw.funnel([VISIT], interval="daily")  # type: ignore[call-arg]
+
+
+async def test_what_is_awaited_is_what_the_others_answer(api: Served) -> None:
+    options: Any = {"project_id": api.project.id, "read_key": api.project.read_key}
+    url = f"http://127.0.0.1:{api.settings.port}"
+    with headwater.connect(url, **options) as hw:
+        wanted = [
+            hw.count("visits", timeframe=FRAME, interval="daily", group_by="user.id"),
+            hw.sum("purchases", "price", group_by="buyer"),
+            hw.multi_analysis("purchases", FIGURES, timeframe=FRAME),
+            hw.funnel([VISIT, BUY], timeframe=FRAME, window="1 day"),
+            hw.retention(CAME, timeframe=FRAME, units=1),
+            hw.extraction("visits", latest=2),
+        ]
+    async with headwater.connect_async(url, **options) as twin:
+        found = await asyncio.gather(
+            twin.count("visits", timeframe=FRAME, interval="daily", group_by="user.id"),
+            twin.sum("purchases", "price", group_by="buyer"),
+            twin.multi_analysis("purchases", FIGURES, timeframe=FRAME),
+            twin.funnel([VISIT, BUY], timeframe=FRAME, window="1 day"),
+            twin.retention(CAME, timeframe=FRAME, units=1),
+            twin.extraction("visits", latest=2),
+        )
+        assert [one.value for one in found] == [one.value for one in wanted]
+        assert found[0].to_pandas().equals(wanted[0].to_pandas())
+        assert found[1].value == [{"buyer": "ann", "result": 5}, {"buyer": "bob", "result": 2.5}]
+        with pytest.raises(QueryError, match=r"steps\[0\].actor_property"):
+            await twin.funnel([{"event_collection": "visits"}])
+        with pytest.raises(TypeError, match="interval"):
+            await twin.funnel([VISIT], interval="daily")  # type: ignore[call-arg]
+        with pytest.raises(ConnectError, match="write_key"):
+            await twin.add_event("visits", {})
+    async with headwater.connect_async(url, api.project.id, read_key="0" * 64) as stranger:
+        with pytest.raises(QueryError) as refused:
+            await stranger.count("visits")
+        assert refused.value.status == 401
 
 
 def test_the_statement_is_shown_where_clickhouse_is_asked(api: Served) -> None:

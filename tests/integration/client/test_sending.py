@@ -173,3 +173,20 @@ def test_a_forked_child_sends_its_own_events_and_not_its_parents(collector: Coll
     subprocess.run([sys.executable, "-c", script], env=environment(collector.settings) | own, check=True, timeout=60)
     who = [orjson.loads(r["properties"])["who"] for r in raw_records(collector.settings, collector.project.id)]
     assert sorted(who) == ["child", "parent"]
+
+
+async def test_events_are_sent_without_blocking_the_loop(collector: Collector) -> None:
+    failures: list[FailedEvent] = []
+    async with headwater.connect_async(
+        collector.url, collector.project.id, write_key=collector.project.write_key, on_error=failures.append
+    ) as hw:
+        await hw.add_event("visits", {"n": 0}, datetime(2026, 1, 31, tzinfo=UTC), "first")
+        await hw.add_events("visits", ({"n": number} for number in range(1, 1_500)))
+        await hw.add_event("visits", {"not.fine": 1}, id="dotted")
+        await hw.flush(30)
+        assert (hw.accepted, hw.failed) == (1_500, 1)
+    assert [failure.id for failure in failures] == ["dotted"]
+    records = raw_records(collector.settings, collector.project.id)
+    assert sorted(orjson.loads(record["properties"])["n"] for record in records) == list(range(1_500))
+    with pytest.raises(RuntimeError, match="closed"):
+        await hw.add_event("visits", {"n": 1})

@@ -1,5 +1,6 @@
 """Requests and their retries, against a small real server that can be unwell."""
 
+import asyncio
 import gzip
 import threading
 from collections.abc import Iterator
@@ -13,9 +14,12 @@ import httpx
 import orjson
 import pytest
 
+from headwater.client.async_client import AsyncClient
+from headwater.client.errors import ConnectError, QueueFullError
 from headwater.client.event import make_event
-from headwater.client.http import HttpSend, HttpTransport, is_loopback
+from headwater.client.http import AsyncHttpTransport, HttpSend, HttpTransport, is_loopback
 from headwater.client.retry import LONGEST_WAIT, retry_after
+from headwater.client.writer import BatchingWriter
 from headwater.query import QueryError
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -189,6 +193,46 @@ def test_a_query_has_its_answer_and_its_definition() -> None:
         transport.close()
     assert (result.value, result.definition.collection) == (5, "visits")
     assert len(server.bodies) == 2
+
+
+async def test_a_query_that_is_awaited_is_tried_again_and_refused_alike() -> None:
+    asked = {"event_collection": "visits"}
+    with serving((503, {}, b""), (200, {}, b'{"result": 5}')) as server:
+        transport = AsyncHttpTransport(server.url, "0" * 24, "key")
+        assert (await transport.run("count", asked)).value == 5
+        assert server.bodies == [orjson.dumps(asked)] * 2
+        assert server.headers[0]["Authorization"] == "key"
+        await transport.close()
+    with serving((404, {}, b'{"error_code": "ResourceNotFoundError", "message": "gone"}')) as server:
+        transport = AsyncHttpTransport(server.url, "0" * 24, "key")
+        with pytest.raises(QueryError, match="gone") as refused:
+            await transport.run("count", asked)
+        await transport.close()
+    assert (refused.value.status, refused.value.name) == (404, "ResourceNotFoundError")
+
+
+async def test_a_full_queue_holds_up_only_the_task_that_adds() -> None:
+    def client(*, wait_for_room: bool) -> AsyncClient:
+        writer = BatchingWriter(
+            lambda: sender(server.url), threads=1, batch_events=1, linger=0.0, queue_bytes=1, when_full="raise",
+            on_error=None,
+        )  # fmt: skip
+        return AsyncClient(writer, ConnectError("nobody asks"), wait_for_room=wait_for_room)
+
+    good = (200, {}, b'{"visits": [{"success": true}]}')
+    with serving((503, {"Retry-After": "1"}, b""), (503, {"Retry-After": "1"}, b""), good) as server:
+        async with client(wait_for_room=True) as hw:
+            adding = asyncio.create_task(hw.add_events("visits", [{"n": number} for number in range(3)]))
+            while not server.bodies:  # the first is on its way, the second fills the queue
+                await asyncio.sleep(0.01)
+            assert not adding.done()
+            await adding
+            await hw.flush(20)
+            assert (hw.accepted, hw.failed) == (3, 0)
+    with serving((503, {"Retry-After": "1"}, b""), good) as server:
+        async with client(wait_for_room=False) as hw:
+            with pytest.raises(QueueFullError):
+                await hw.add_events("visits", [{"n": number} for number in range(3)])
 
 
 def test_a_refused_query_raises_what_the_server_says() -> None:
