@@ -16,6 +16,7 @@ from headwater.query.intervals import MAX_BUCKETS
 from headwater.query.paths import parse_path
 from headwater.query.timeframe import Timeframe
 from headwater.query.zones import iso
+from headwater.saved.definition import object_id, read_object
 
 KIND = "dataset"  # of its records in the control plane
 INDEXES_MAX = 3
@@ -121,18 +122,16 @@ def parse_dataset(project_id: str, name: str, body: Mapping[str, Any], now: int)
 def dataset_record(dataset: Dataset) -> Record:
     """Its record."""
     body = {"query": dataset.query, "index_by": list(dataset.index_by), "display_name": dataset.display_name}
-    identity = f"{dataset.project_id}:{dataset.name}"
+    identity = object_id(dataset.project_id, dataset.name)
     return object_record(KIND, identity, dataset.version, dataset.created_at, body)
 
 
 def read_dataset(record: Record | None) -> Dataset | None:
     """The dataset of a record; None where it was deleted or never was."""
-    if record is None:
+    found = read_object(record)
+    if record is None or found is None:
         return None
-    body = orjson.loads(record["body"])
-    if body.get("deleted"):
-        return None
-    project_id, _, name = record["id"].partition(":")
+    project_id, name, body = found
     return Dataset(
         project_id,
         name,

@@ -59,14 +59,23 @@ def saved_record(saved: SavedQuery) -> Record:
     return object_record(KIND, object_id(saved.project_id, saved.name), saved.version, saved.modified_at, body)
 
 
-def read_saved(record: Record | None) -> SavedQuery | None:
-    """The saved query of a record; None where it was deleted or never was."""
+def read_object(record: Record | None) -> tuple[str, str, dict[str, Any]] | None:
+    """Project, name and body of a named object's record; None where it was deleted or never was."""
     if record is None:
         return None
-    body = orjson.loads(record["body"])
+    body: dict[str, Any] = orjson.loads(record["body"])
     if body.get("deleted"):
         return None
     project_id, _, name = record["id"].partition(":")
+    return project_id, name, body
+
+
+def read_saved(record: Record | None) -> SavedQuery | None:
+    """The saved query of a record; None where it was deleted or never was."""
+    found = read_object(record)
+    if record is None or found is None:
+        return None
+    project_id, name, body = found
     return SavedQuery(
         project_id,
         name,

@@ -2,8 +2,6 @@
 
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -11,7 +9,6 @@ import pytest
 from pydantic import SecretStr
 
 from headwater.identity import event_id
-from headwater.local.ports import Ports
 from headwater.settings import Settings, load_settings
 from tests.broker import Broker
 from tests.collecting import Collector, raw_records, running_collector
@@ -20,14 +17,6 @@ from tests.waiting import wait_until
 ACK_SECONDS = 2.0
 ANSWER_SECONDS = 6.0  # an answer comes within the wait for acknowledgements and what the client needs to notice
 LIMIT = 60.0
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    with closing(Ports()) as ports:
-        broker = Broker(tmp_path, ports)
-        yield broker
-        broker.kill()
 
 
 @pytest.fixture

@@ -2,14 +2,11 @@
 
 import secrets
 import signal
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
-from headwater.local.ports import Ports
 from headwater.settings import Settings, load_settings
 from tests.broker import Broker
 from tests.faults.test_processor_churn import check_exact, send_events
@@ -19,14 +16,6 @@ from tests.waiting import wait_until
 EVENTS = 20_000
 LIMIT = 120.0
 NOTICED = 5.0
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    with closing(Ports()) as ports:
-        broker = Broker(tmp_path, ports)
-        yield broker
-        broker.kill()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import secrets
 import signal
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -21,14 +20,6 @@ from tests.waiting import wait_until
 
 LIMIT = 60.0
 NOTICED_SECONDS = 5.0
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    with closing(Ports()) as ports:
-        broker = Broker(tmp_path, ports)
-        yield broker
-        broker.kill()
 
 
 @pytest.fixture
