@@ -13,7 +13,7 @@ import pytest
 from tests.stack import RunningStack, environment
 from tests.waiting import wait_until
 
-EVENTS = 300_000  # enough that a load of them can be interrupted on a quick machine
+EVENTS = 150_000  # enough that a load of them can be interrupted on a quick machine
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -44,7 +44,7 @@ def test_an_interrupted_load_goes_on_and_doubles_nothing(stack: RunningStack, tm
     again = stack.run("load", str(file), "--collection", "resumed", "--timestamp-field", "at")
     assert "Going on after line" in again.stderr
     assert f"{EVENTS:,} events accepted, 0 lines rejected" in again.stderr
-    wait_until(lambda: count(stack, "resumed") == EVENTS, 90, every=0.5)
+    wait_until(lambda: count(stack, "resumed") == EVENTS, 180, every=0.5)
     total = stack.run("query", "sum", "resumed", "--target-property", "n", "--format", "json").stdout
     assert json.loads(total) == sum(range(EVENTS))
 

@@ -57,7 +57,7 @@ def counted(collection: Collection, path: str, group: Any) -> dict[Any, int]:
 )
 def test_buckets(collection: Collection, path: str, size: float, known: bool) -> None:
     """A bucket is called by its lower bound, a multiple of the size; whatever is no number is the group null."""
-    assume(path != "big" or float(size).is_integer())  # a float has not the digits
+    assume(path not in ("big", "mixed") or float(size).is_integer())  # a float has not the digits
 
     def bucket(value: Any) -> Any:
         number = value if float(size).is_integer() else float(value)  # as the engine divides
