@@ -16,6 +16,7 @@ import orjson
 from confluent_kafka import Consumer, Message, Producer
 
 from headwater.codec import codec
+from headwater.container import avro_long
 from headwater.kafka import client_config, durable_producer_config
 from headwater.settings import Settings, load_settings
 from headwater.topics import raw_topic
@@ -44,7 +45,7 @@ def work(settings: Settings) -> Work:
             text = orjson.dumps(properties)
         project_id, collection = key
         prefix = header + datums.text(project_id) + datums.text(collection)
-        now = datums.long(time.time_ns() // 1_000_000)
+        now = avro_long(time.time_ns() // 1_000_000)
         return id_, datums.event(prefix, id_, times, now, text)
 
     return event_of

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from collector.errors import unavailable
 from collector.records import Record
 from headwater import metrics
-from headwater.kafka import durable_producer_config
+from headwater.kafka import durable_producer_config, has_topic
 from headwater.settings import Settings
 from headwater.topics import raw_topic
 
@@ -75,11 +75,7 @@ class Publisher:
 
     def reachable(self) -> bool:
         """Whether Kafka knows the raw topic. Blocks up to two seconds."""
-        try:
-            found = self._producer.list_topics(self._topic, timeout=METADATA_SECONDS).topics[self._topic]
-        except KafkaException:
-            return False
-        return found.error is None
+        return has_topic(self._producer, self._topic, METADATA_SECONDS)
 
     def close(self) -> None:
         """Wait for what is still under way. Blocks up to five seconds."""

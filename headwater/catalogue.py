@@ -14,6 +14,9 @@ from headwater.codec import codec
 # The bits of schemas/catalogue, by Keen's names of types. Of several the first that occurs is the property's type.
 TYPES = (("string", 1), ("num", 2 | 4), ("bool", 8), ("list", 32), ("null", 16 | 64))
 
+Paths = dict[str, list[int]]
+"""By path: types, first and last received, number of events, as `PropertySeen` has them; to be added to."""
+
 
 @dataclass(frozen=True, slots=True)
 class PropertySeen:
@@ -98,22 +101,27 @@ class Catalogues:
         return known[1]
 
 
+def add_path(paths: Paths, path: str, types: int, first: int, last: int, events: int) -> None:
+    """Count events that had a path with these types, received between `first` and `last`."""
+    entry = paths.get(path)
+    if entry is None:
+        paths[path] = [types, first, last, events]
+    else:
+        entry[0] |= types
+        entry[1] = min(entry[1], first)
+        entry[2] = max(entry[2], last)
+        entry[3] += events
+
+
 def _merged(parts: list[bytes]) -> CollectionSeen:
     """The sum over partitions."""
-    found: dict[str, list[int]] = {}
+    found: Paths = {}
     beyond = 0
     for part in parts:
         record = codec("catalogue").decode(part)
         beyond += record["beyond"]
         columns = record["paths"], record["types"], record["first_seen"], record["last_seen"], record["counts"]
         for path, types, first, last, events in zip(*columns, strict=True):
-            entry = found.get(path)
-            if entry is None:
-                found[path] = [types, first, last, events]
-            else:
-                entry[0] |= types
-                entry[1] = min(entry[1], first)
-                entry[2] = max(entry[2], last)
-                entry[3] += events
+            add_path(found, path, types, first, last, events)
     properties = {path: PropertySeen(*entry) for path, entry in sorted(found.items())}
     return CollectionSeen(MappingProxyType(properties), beyond)

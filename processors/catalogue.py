@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import chain, compress
 from typing import Any
 
+from headwater.catalogue import Paths, add_path
 from headwater.codec import codec
 from headwater.rules import RuleError, check_event, check_property_name
 from processors.enrich import Outputs, Shapes
@@ -17,7 +18,6 @@ from processors.shapes import BITS, EMPTY_OBJECT, Shape
 NAMES_KEPT = 20_000
 
 Properties = dict[str, Any]
-Paths = dict[str, list[int]]  # path -> [types, first seen, last seen, events]
 
 
 class _SuspiciousError(Exception):
@@ -102,7 +102,7 @@ class Surveyor:
                 if kind is dict or kind is list or kinds.count(kind) != len(kinds):
                     self._nested(column, kinds, received, path, level, paths, known)
                 elif paths is not None:
-                    _add(paths, path, BITS[kind], first, last, len(kinds))
+                    add_path(paths, path, BITS[kind], first, last, len(kinds))
 
     def _nested(
         self,
@@ -134,7 +134,7 @@ class Surveyor:
             ]
             for bit in {bit for bit, _ in leaves}:
                 received = [time for each, time in leaves if each == bit]
-                _add(paths, path, bit, min(received), max(received), len(received))
+                add_path(paths, path, bit, min(received), max(received), len(received))
 
     def _inside(self, lists: list[list[Any]], level: int) -> None:
         """Check what is nested in lists; its paths are not listed."""
@@ -171,7 +171,7 @@ class Catalogue:
         self.offset = offset
         for path, (types, first, last, events) in found.items():
             if path in self.paths or len(self.paths) < max_paths:
-                _add(self.paths, path, types, first, last, events)
+                add_path(self.paths, path, types, first, last, events)
             else:
                 self.beyond += events
 
@@ -260,21 +260,4 @@ def _add_shape(paths: Paths, parent: str, shape: Shape | None, times: Sequence[i
     if shape:
         first, last, events = min(times), max(times), len(times)
         for path, bit in shape:
-            _add(paths, parent + path, bit, first, last, events)
-
-
-def add_paths(into: Paths, paths: Paths) -> None:
-    """Add what another survey found."""
-    for path, entry in paths.items():
-        _add(into, path, *entry)
-
-
-def _add(paths: Paths, path: str, types: int, first: int, last: int, events: int) -> None:
-    entry = paths.get(path)
-    if entry is None:
-        paths[path] = [types, first, last, events]
-    else:
-        entry[0] |= types
-        entry[1] = min(entry[1], first)
-        entry[2] = max(entry[2], last)
-        entry[3] += events
+            add_path(paths, parent + path, bit, first, last, events)

@@ -104,27 +104,10 @@ def event(prefix: bytes, id_: bytes, times: bytes, processed: bytes, properties:
     return b"".join((prefix, ID_LENGTH, id_, times, processed, length(properties), properties))
 
 
-def long(value: int) -> bytes:
-    """A long."""
-    rest = value << 1 if value >= 0 else (-value << 1) - 1
-    if 0x800000000 <= rest < 0x40000000000:  # milliseconds from 1970 to 2039, but for the first half year: six bytes
-        return bytes(
-            (
-                rest & 0x7F | 0x80,
-                rest >> 7 & 0x7F | 0x80,
-                rest >> 14 & 0x7F | 0x80,
-                rest >> 21 & 0x7F | 0x80,
-                rest >> 28 & 0x7F | 0x80,
-                rest >> 35,
-            )
-        )
-    return avro_long(value)
-
-
 def length(text: bytes) -> bytes:
     """What stands in front of a string."""
     size = len(text)
-    return _LENGTHS[size] if size < len(_LENGTHS) else long(size)
+    return _LENGTHS[size] if size < len(_LENGTHS) else avro_long(size)
 
 
 def text(value: str) -> bytes:
@@ -135,11 +118,11 @@ def text(value: str) -> bytes:
 
 def times(timestamp: int, received_at: int) -> bytes:
     """The two times of an event's record."""
-    return long(timestamp) + long(received_at)
+    return avro_long(timestamp) + avro_long(received_at)
 
 
-_LENGTHS = tuple(map(long, range(4_096)))  # of most events; 4,096 short byte strings
-ID_LENGTH = long(36)  # an event's id is a UUID in its canonical form
+_LENGTHS = tuple(map(avro_long, range(4_096)))  # of most events; 4,096 short byte strings
+ID_LENGTH = avro_long(36)  # an event's id is a UUID in its canonical form
 
 
 @lru_cache(10_000)

@@ -10,13 +10,15 @@ from typing import NamedTuple
 import orjson
 from aiokafka.structs import ConsumerRecord
 
+from headwater.catalogue import Paths, add_path
+from headwater.container import avro_long
 from headwater.metrics import records_processed
 from headwater.rules import RuleError
 from headwater.settings import Settings
 from headwater.topics import dead_letters_topic, raw_topic
 from processors import datums
 from processors.addons import AddonError
-from processors.catalogue import Paths, Surveyor, add_paths
+from processors.catalogue import Surveyor
 from processors.dead_letters import DeadLetters, RefusedError
 from processors.enrich import NOTHING_ADDED, Enricher, Outputs, Shapes
 from processors.output import Output
@@ -97,7 +99,8 @@ class _Batch:
         self.received += received
         self.sizes += sizes
         self.offset = part.records[-1].offset
-        add_paths(self.paths, paths)
+        for path, seen in paths.items():
+            add_path(self.paths, path, *seen)
 
 
 class _Block:
@@ -166,7 +169,7 @@ class Pipeline:
     def _prepare(self, records: Sequence[ConsumerRecord], now: int, block: _Block) -> dict[Key, _Slice]:
         """Read, enrich and encode events, by collection."""
         slices: dict[Key, _Slice] = {}
-        processed = datums.long(now)
+        processed = avro_long(now)
         read, enrich, event_record, dumps = self._reader.read, self._enricher.enrich, datums.event, orjson.dumps
         largest, too_large = self._output.largest, self._output.too_large
         for record in records:

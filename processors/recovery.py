@@ -6,7 +6,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.cimpl import OFFSET_BEGINNING
 
-from headwater.kafka import client_config
+from headwater.kafka import partition_reader_config
 from headwater.settings import Settings
 from headwater.topics import state_topic
 from processors.table import StateTable
@@ -33,15 +33,8 @@ def recover(settings: Settings, table: StateTable, ends: Mapping[int, int], want
     if not missing:
         return True
     consumer = Consumer(
-        client_config(settings)
-        | {
-            "group.id": f"{topic}.recovery",  # required by the client; never joined, nothing is committed
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-            "isolation.level": "read_committed",
-            "fetch.wait.max.ms": 50,
-            "queued.max.messages.kbytes": 16_384,
-        }
+        partition_reader_config(settings, topic)
+        | {"enable.partition.eof": False, "fetch.wait.max.ms": 50, "queued.max.messages.kbytes": 16_384}
     )
     try:
         consumer.assign([TopicPartition(topic, p, starts[p] or OFFSET_BEGINNING) for p in sorted(missing)])

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.codec import Codec, codec
+from headwater.container import avro_long
 from processors import datums
 
 longs = st.integers(-(2**63), 2**63 - 1) | st.integers(0, 4_000_000_000_000)
@@ -92,7 +93,7 @@ def test_any_bytes_are_read_or_refused_as_the_codec_does(noise: bytes) -> None:
 @given(longs)
 def test_a_long_is_written_as_the_codec_writes_it(value: int) -> None:
     watermark: Codec = codec("watermark")
-    assert watermark.header + datums.long(value) == watermark.encode({"offset": value})
+    assert watermark.header + avro_long(value) == watermark.encode({"offset": value})
 
 
 @given(st.text(max_size=80), st.text(max_size=80), st.uuids(), longs, longs, longs, st.text(max_size=300))
@@ -110,5 +111,5 @@ def test_an_event_is_written_as_the_codec_writes_it(
     }
     prefix = codec("event").header + datums.text(project) + datums.text(collection)
     times = datums.times(timestamp, received)
-    by_hand = datums.event(prefix, str(id_).encode(), times, datums.long(processed), properties.encode())
+    by_hand = datums.event(prefix, str(id_).encode(), times, avro_long(processed), properties.encode())
     assert by_hand == codec("event").encode(record)
