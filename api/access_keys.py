@@ -1,6 +1,5 @@
 """Access keys over HTTP: keys of a project that permit some operations, under restrictions."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -9,11 +8,11 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from api.key_options import InvalidKeyError, parse_options, parse_permitted
+from api.objects import catch_up, written
 from api.parameters import body_object, granted
 from api.responses import json_response
 from headwater.control import (
     Access,
-    ControlError,
     ControlPlane,
     ControlWriter,
     InvalidNameError,
@@ -51,7 +50,7 @@ class AccessKeys:
 
     async def _list(self, request: Request) -> Response:
         project_id = await self._master(request)
-        await self._catch_up()
+        await catch_up(self._plane, "Keys")
         keys = [key for key in self._plane.keys(project_id) if key.kind == "access" and not key.deleted]
         name = request.query_params.get("name")
         if name:
@@ -70,7 +69,7 @@ class AccessKeys:
 
     async def _show(self, request: Request) -> Response:
         project_id = await self._master(request)
-        await self._catch_up()
+        await catch_up(self._plane, "Keys")
         key = self._plane.key(request.path_params["key"])
         if key is None or key.kind != "access" or key.project_id != project_id or key.deleted:
             raise _no_such_key()
@@ -117,22 +116,19 @@ class AccessKeys:
         except InvalidKeyError as error:
             raise _invalid(str(error)) from None
 
-    async def _catch_up(self) -> None:
-        """A key that another replica changed a moment ago is shown as it is now."""
-        if not await asyncio.to_thread(self._plane.catch_up):
-            raise QueryError("ServiceUnavailableError", "Keys cannot be read at the moment.", 503)
-
 
 async def _written(write: Callable[[], Key]) -> Key:
     """The key that a write of the control plane gives, in a thread, since it blocks. Raises QueryError."""
-    try:
-        return await asyncio.to_thread(write)
-    except NoSuchObjectError:
-        raise _no_such_key() from None
-    except InvalidNameError as error:
-        raise _invalid(str(error)) from None
-    except ControlError as error:
-        raise QueryError("ServiceUnavailableError", "Keys cannot be written at the moment.", 503) from error
+
+    def checked() -> Key:
+        try:
+            return write()
+        except NoSuchObjectError:
+            raise _no_such_key() from None
+        except InvalidNameError as error:
+            raise _invalid(str(error)) from None
+
+    return await written(checked, "Keys")
 
 
 def _shown(key: Key) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Datasets over HTTP: kept by the master key, read by index and timeframe."""
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC
@@ -12,10 +11,11 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from api.dataset_answers import REFRESH_SECONDS, DatasetAnswers
+from api.objects import catch_up, written
 from api.parameters import body_object, granted
 from api.refresher import Job
 from api.responses import json_response
-from headwater.control import Access, ControlError, ControlPlane, ControlWriter, Grant
+from headwater.control import Access, ControlPlane, ControlWriter, Grant
 from headwater.control.grant import DatasetOperation
 from headwater.control.records import Record, changed
 from headwater.query import QueryError
@@ -100,7 +100,7 @@ class Datasets:
     async def _list(self, request: Request) -> Response:
         grant = await granted(request, self._access, "datasets")
         _check(grant, "list")
-        await self._catch_up()
+        await catch_up(self._plane, "Datasets")
         found = (read_dataset(record) for record in self._plane.records(KIND))
         datasets = sorted(
             (
@@ -148,7 +148,7 @@ class Datasets:
                 )
             return [dataset_record(made) | {"version": before["version"] + 1 if before else 1, "written_at": now}]
 
-        await self._write(records)
+        await written(lambda: self._writer.write(records), "Datasets")
         return json_response(_shown(await self._found(project_id, name), None), 201)
 
     async def _delete(self, request: Request) -> Response:
@@ -161,7 +161,7 @@ class Datasets:
                 raise _no_such()
             return [changed(record, now, {"deleted": True, "query": None})]
 
-        await self._write(records)
+        await written(lambda: self._writer.write(records), "Datasets")
         await self._answers.forget(project_id, name)
         return Response(status_code=204)
 
@@ -176,8 +176,8 @@ class Datasets:
                 raise QueryError("DatasetDefinitionError", f"`{member}` is missing: give it in the URL.")
         candidates = _allowed(grant, dataset, parse_index(given["index_by"], dataset.index_by))
         now = time.time_ns() // 1_000_000
-        timeframe = parse_timeframe(given["timeframe"], dataset.definition(now).zone, now)
         zone = dataset.definition(now).zone
+        timeframe = parse_timeframe(given["timeframe"], zone, now)
         buckets = await self._answers.result(dataset, candidates, timeframe, grant.filters)
         result = [
             {"timeframe": {"start": iso(one["start"], zone), "end": iso(one["end"], zone)}, "value": one["value"]}
@@ -190,21 +190,11 @@ class Datasets:
     async def _found(self, project_id: str, name: str) -> Dataset:
         dataset = read_dataset(self._plane.record(KIND, object_id(project_id, name)))
         if dataset is None:
-            await self._catch_up()
+            await catch_up(self._plane, "Datasets")
             dataset = read_dataset(self._plane.record(KIND, object_id(project_id, name)))
             if dataset is None:
                 raise _no_such()
         return dataset
-
-    async def _write(self, records: Callable[[int], list[Record]]) -> None:
-        try:
-            await asyncio.to_thread(self._writer.write, records)
-        except ControlError as error:
-            raise QueryError("ServiceUnavailableError", "Datasets cannot be written at the moment.", 503) from error
-
-    async def _catch_up(self) -> None:
-        if not await asyncio.to_thread(self._plane.catch_up):
-            raise QueryError("ServiceUnavailableError", "Datasets cannot be read at the moment.", 503)
 
 
 def _check(grant: Grant, operation: DatasetOperation, name: str | None = None) -> None:

@@ -1,6 +1,5 @@
 """Saved queries over HTTP: kept by the master key, answered to whoever may see them."""
 
-import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC
@@ -11,11 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from api.objects import catch_up, written
 from api.parameters import body_object, granted
 from api.refresher import Job
 from api.responses import json_response
 from api.saved_results import SavedResults
-from headwater.control import Access, ControlError, ControlPlane, ControlWriter, Grant
+from headwater.control import Access, ControlPlane, ControlWriter, Grant
 from headwater.control.records import Record, changed
 from headwater.query import QueryError
 from headwater.query.definition import parse_definition
@@ -94,14 +94,14 @@ class SavedQueries:
 
     async def _list(self, request: Request) -> Response:
         project_id = (await granted(request, self._access, "master")).project_id
-        await self._catch_up()
+        await catch_up(self._plane, "Saved queries")
         found = (read_saved(record) for record in self._plane.records(KIND))
         saved = [one for one in found if one is not None and one.project_id == project_id]
         return json_response([_shown(one) for one in sorted(saved, key=lambda one: one.name)])
 
     async def _show(self, request: Request) -> Response:
         project_id = (await granted(request, self._access, "master")).project_id
-        await self._catch_up()
+        await catch_up(self._plane, "Saved queries")
         return json_response(_shown(self._found(project_id, request.path_params["name"])))
 
     async def _put(self, request: Request) -> Response:
@@ -143,7 +143,7 @@ class SavedQueries:
                 written.append(changed(before, now, {"deleted": True}))
             return written
 
-        await self._write(records)
+        await written(lambda: self._writer.write(records), "Saved queries")
         return json_response(_shown(self._found(project_id, new_name)), 201 if created else 200)
 
     async def _delete(self, request: Request) -> Response:
@@ -156,7 +156,7 @@ class SavedQueries:
                 raise _no_such()
             return [changed(record, now, {"deleted": True, "query": None, "metadata": None})]
 
-        await self._write(records)
+        await written(lambda: self._writer.write(records), "Saved queries")
         await self._results.forget(project_id, name)
         return Response(status_code=204)
 
@@ -166,7 +166,7 @@ class SavedQueries:
         name = request.path_params["name"]
         saved = read_saved(self._plane.record(KIND, object_id(grant.project_id, name)))
         if saved is None:
-            await self._catch_up()
+            await catch_up(self._plane, "Saved queries")
             saved = read_saved(self._plane.record(KIND, object_id(grant.project_id, name)))
         if not grant.opens_saved_query(name, saved is not None and saved.refresh_rate > 0):
             raise QueryError("InvalidApiKeyError", "The key given does not permit this saved query.", 403)
@@ -181,18 +181,6 @@ class SavedQueries:
         if saved is None:
             raise _no_such()
         return saved
-
-    async def _write(self, records: Callable[[int], list[Record]]) -> None:
-        try:
-            await asyncio.to_thread(self._writer.write, records)
-        except ControlError as error:
-            raise QueryError(
-                "ServiceUnavailableError", "Saved queries cannot be written at the moment.", 503
-            ) from error
-
-    async def _catch_up(self) -> None:
-        if not await asyncio.to_thread(self._plane.catch_up):
-            raise QueryError("ServiceUnavailableError", "Saved queries cannot be read at the moment.", 503)
 
 
 def _shown(saved: SavedQuery, made: Made | None = None, grant: Grant | None = None) -> dict[str, Any]:
