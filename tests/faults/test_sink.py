@@ -196,20 +196,23 @@ def test_an_engine_that_hangs_does_not_cost_the_sink_its_place(
         complete(deployment, tables, [collection], 5_000)
 
 
-def test_a_sink_that_is_told_to_stop_stores_what_it_has_and_exits_with_0(deployment: Settings, tmp_path: Path) -> None:
+def test_a_sink_that_is_told_to_stop_stores_what_it_has_and_exits_with_0(
+    deployment: Settings, engine: Engine, tmp_path: Path
+) -> None:
     collection = new_collection()
-    patient = deployment.model_copy(update={"sink_flush_seconds": 3600.0, "sink_flush_records": 100_000})
     with closing(Ports()) as ports:
         port = ports.claim(21323)
-    watched = patient.model_copy(update={"health_port": port})
-    with closing(Tables(patient)) as tables, sink(watched, tmp_path / "sink.log") as process:
-        produce(patient, collection, [encoded(collection, {"n": 0})])
+    watched = deployment.model_copy(update={"health_port": port})
+    with closing(Tables(watched)) as tables, sink(watched, tmp_path / "sink.log") as process:
+        produce(watched, collection, [encoded(collection, {"n": 0})])
         wait_until(lambda: tables.count(collection) == 1, LIMIT)
-        produce(patient, collection, [encoded(collection, {"n": n}) for n in range(1, 1000)])
+        engine.signal(signal.SIGSTOP)  # so it has all of the others when it is told
+        produce(watched, collection, [encoded(collection, {"n": n}) for n in range(1, 1000)])
         wait_until(lambda: metric(port, "headwater_sink_buffered_records") == 999, LIMIT)
         process.send_signal(signal.SIGTERM)
+        engine.signal(signal.SIGCONT)
         assert process.wait(10) == 0
-        assert tables.count(collection) == committed(patient, collection) == 1000
+        assert tables.count(collection) == committed(watched, collection) == 1000
 
 
 def test_a_sink_that_is_told_to_stop_while_the_engine_is_away_stops(

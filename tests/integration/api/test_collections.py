@@ -1,7 +1,7 @@
 """Looking around: the project, its collections and properties, the latest events, the trend."""
 
-import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 
@@ -90,13 +90,23 @@ async def test_the_last_ten_events(api: Api, apart: int) -> None:
 
 
 async def test_the_trend_of_thirty_days(api: Api) -> None:
-    await counted(api, "one", {"n": seen(int)}, [NOW, NOW, NOW - 29 * DAY, NOW - 30 * DAY])
-    await counted(api, "other", {"n": seen(int)}, [NOW - DAY])
+    one, other = [NOW, NOW, NOW - 29 * DAY, NOW - 30 * DAY], [NOW - DAY]
+    await counted(api, "one", {"n": seen(int)}, one)
+    await counted(api, "other", {"n": seen(int)}, other)
     trends = [
         (await get(api, "/trend", api.project.read_key, **which))[1]["result"]
         for which in ({"event_collection": "one"}, {"event_collection": "other"}, {})
     ]
-    values = [[day["value"] for day in trend] for trend in trends]
-    assert values == [[1] + [0] * 28 + [2], [0] * 28 + [1, 0], [1] + [0] * 27 + [1, 2]]
-    today = time.strftime("%Y-%m-%d", time.gmtime(NOW / 1000))
-    assert trends[0][-1]["timeframe"]["start"] == f"{today}T00:00:00.000Z"
+    for trend, times in zip(trends, (one, other, [*one, *other]), strict=True):  # also where a day ends meanwhile
+        days = [day["timeframe"]["start"][:10] for day in trend]
+        assert days == [day_of(parsed(days[-1]) - n * DAY) for n in reversed(range(30))]
+        assert days[-1] in (day_of(NOW), day_of(NOW + DAY))
+        assert [day["value"] for day in trend] == [sum(day_of(time) == day for time in times) for day in days]
+
+
+def day_of(time: int) -> str:
+    return datetime.fromtimestamp(time / 1000, UTC).date().isoformat()
+
+
+def parsed(day: str) -> int:
+    return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()) * 1000
