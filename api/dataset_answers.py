@@ -116,8 +116,8 @@ class DatasetAnswers:
         self, dataset: Dataset, question: dict[str, Any], filters: Sequence[dict[str, Any]]
     ) -> list[dict[str, Any]]:
         parameters = restrict(dataset.analysis, question, filters)
-        text = b"".join(await self._queries.answer(dataset.project_id, dataset.analysis, parameters))
-        buckets: list[dict[str, Any]] = json.loads(text)["result"]  # not orjson: sums may be beyond 64 bits
+        reply = await self._queries.answer(dataset.project_id, dataset.analysis, parameters)
+        buckets: list[dict[str, Any]] = json.loads(reply.text)["result"]  # not orjson: sums may be beyond 64 bits
         return buckets
 
     async def _remembered(self, dataset: Dataset, spans: Sequence[Timeframe], texts: Sequence[str]) -> Kept:

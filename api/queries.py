@@ -3,10 +3,10 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
 from clickhouse_connect.driver.client import Client
@@ -21,20 +21,30 @@ from api.responses import dumped, json_response, parts_response
 from headwater import metrics
 from headwater.control import Grant
 from headwater.query import QueryError
+from headwater.query.arguments import boolean, present
 from headwater.query.catalogue import TypeCatalogue
 from headwater.query.clickhouse import answer, extracted
 from headwater.query.definition import ANALYSES, Definition, Query, parse_definition
+from headwater.query.execution import Execution
 from headwater.query.statements import Cancellation, Limits, cancelled
 from headwater.settings import Settings
 
 THREADS = 8
 MOST_WAITING = 64  # beyond it a query is refused: it would only wait
 KILL_AGAIN_SECONDS = 0.2
+METADATA = "execution_metadata"  # what Keen calls it, beside `result`
 INTERNAL = "internal"  # whose queries those are that no key asked for
 
 log = structlog.get_logger("headwater.api")
 
 T = TypeVar("T")
+
+
+class Reply(NamedTuple):
+    """What is sent in reply to a query, as JSON text, and what it took to find it; None for an extraction."""
+
+    text: bytes
+    execution: Execution | None
 
 
 class Queries:
@@ -58,6 +68,7 @@ class Queries:
             until_sent.enter_context(self._admission.admitted(grant.key_id))
             now = _now()
             query = parse_definition(analysis, parameters, now)
+            told = wants_metadata(parameters)
             if isinstance(query, Definition) and query.to_file:
                 about = await asyncio.to_thread(self._files.begin, grant, parameters, now)
                 return json_response(
@@ -66,11 +77,11 @@ class Queries:
             if isinstance(query, Definition) and query.analysis == "extraction":
                 return await self._stream(request, grant.project_id, query, until_sent)
             cancellation = Cancellation()
-            work = self._threads.submit(self._answered, grant.project_id, query, cancellation)
-            return parts_response(await self._wanted(request, work, cancellation))
+            work = self._threads.submit(self._answered, grant.project_id, query, cancellation, told=told)
+            return parts_response([(await self._wanted(request, work, cancellation)).text])
 
-    async def answer(self, project_id: str, analysis: str, parameters: dict[str, Any]) -> list[bytes]:
-        """What `respond` would send, as JSON text in parts, for routes that ask themselves. Raises QueryError."""
+    async def answer(self, project_id: str, analysis: str, parameters: dict[str, Any]) -> Reply:
+        """What `respond` would send, without metadata, for routes that ask themselves. Raises QueryError."""
         with _measured(project_id, analysis), self._admission.admitted(INTERNAL):
             query = parse_definition(analysis, parameters, _now())
             work = self._threads.submit(self._answered, project_id, query, Cancellation())
@@ -81,12 +92,13 @@ class Queries:
         self._threads.shutdown(cancel_futures=True)
         self._connections.close()
 
-    def _answered(self, project_id: str, query: Query, cancellation: Cancellation) -> list[bytes]:
+    def _answered(self, project_id: str, query: Query, cancellation: Cancellation, told: bool = False) -> Reply:
         with self._connections.lent() as client:
             if isinstance(query, Definition) and query.analysis == "extraction":
-                return list(extracted(client, query, project_id, self._limits, cancellation))
-            value = answer(client, query, project_id, self._limits, self._catalogue, cancellation)
-        return [dumped(value if query.analysis == "funnel" else {"result": value})]
+                return Reply(b"".join(extracted(client, query, project_id, self._limits, cancellation)), None)
+            value, _, execution = answer(client, query, project_id, self._limits, self._catalogue, cancellation)
+        reply = value if query.analysis == "funnel" else {"result": value}
+        return Reply(dumped(reply | {METADATA: execution.metadata} if told else reply), execution)
 
     async def _wanted(self, request: Request, work: Future[T], cancellation: Cancellation) -> T:
         """What the work gives. When the client goes away its statement is ended, and QueryError (499) raised."""
@@ -164,6 +176,11 @@ class _Parts:
     def _all(connections: Connections, read: Callable[[Client], Iterator[bytes]]) -> Generator[bytes, None, None]:
         with connections.lent() as client:
             yield from read(client)
+
+
+def wants_metadata(parameters: Mapping[str, Any]) -> bool:
+    """Whether a request asks what its answer took. Raises QueryError."""
+    return boolean(present(parameters).get("include_metadata", False), "include_metadata")
 
 
 def _now() -> int:

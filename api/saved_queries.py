@@ -12,10 +12,11 @@ from starlette.routing import BaseRoute, Route
 
 from api.objects import catch_up, written
 from api.parameters import body_object, granted
+from api.queries import METADATA, wants_metadata
 from api.refresher import Job
 from api.responses import json_response
 from api.saved_results import SavedResults
-from headwater.control import Access, ControlPlane, ControlWriter, Grant
+from headwater.control import Access, ControlPlane, ControlWriter
 from headwater.control.records import Record, changed
 from headwater.query import QueryError
 from headwater.query.definition import parse_definition
@@ -173,7 +174,10 @@ class SavedQueries:
         if saved is None:
             raise _no_such()
         made = await self._results.answer(saved, grant.saved_query_filters(name))
-        definition = orjson.dumps(_shown(saved, made, grant))
+        described = _shown(saved, made)
+        if wants_metadata(request.query_params) and made.execution is not None:
+            described[METADATA] = made.execution.metadata
+        definition = orjson.dumps(described)
         return Response(definition[:-1] + b',"result":' + made.result + b"}", media_type="application/json")
 
     def _found(self, project_id: str, name: str) -> SavedQuery:
@@ -183,7 +187,7 @@ class SavedQueries:
         return saved
 
 
-def _shown(saved: SavedQuery, made: Made | None = None, grant: Grant | None = None) -> dict[str, Any]:
+def _shown(saved: SavedQuery, made: Made | None = None) -> dict[str, Any]:
     """A saved query as Keen shows it; what it was made of and how it went, where there is a result."""
     path = f"/3.0/projects/{saved.project_id}/queries/saved/{saved.name}"
     modified = _iso(saved.modified_at)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -13,6 +14,7 @@ from api.kept import KeptTables
 from api.memory import Memory
 from api.queries import Queries
 from headwater.query import QueryError
+from headwater.query.execution import Execution
 from headwater.query.restriction import restrict
 from headwater.saved.definition import SavedQuery
 from headwater.saved.results import Made, ResultKey, Results
@@ -89,12 +91,12 @@ class SavedResults:
         parameters = restrict(saved.analysis, saved.parameters, filters)
         for name in NOT_KEPT:
             parameters.pop(name, None)
-        text = b"".join(await self._queries.answer(saved.project_id, saved.analysis, parameters))
+        text, execution = await self._queries.answer(saved.project_id, saved.analysis, parameters)
         # A funnel's result is its whole answer; of all others it stands alone in it.
         result = text if saved.analysis == "funnel" else text.removeprefix(FRONT)[:-1]
-        made = Made(round(now * 1000), time.perf_counter() - started, result)
+        made = Made(round(now * 1000), time.perf_counter() - started, result, execution)
         if saved.refresh_rate:
-            self._memory.put(key, made, len(made.result), now + saved.refresh_rate)
+            self._memory.put(key, replace(made, execution=Execution()), len(made.result), now + saved.refresh_rate)
             try:
                 await self._tables.run(lambda client: Results(client).store(key, made))
             except QueryError:

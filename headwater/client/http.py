@@ -93,7 +93,7 @@ class HttpTransport:
     def run(self, analysis: str, params: Mapping[str, Any]) -> Result:
         """The answer of an analysis; `params` are Keen's. Blocks; raises QueryError, for a wrong definition before asking."""
         definition = parse_definition(analysis, params, now=time.time_ns() // 1_000_000)
-        return _result(self._ask("POST", f"/queries/{analysis}", orjson.dumps(params)), definition)
+        return _result(self._ask("POST", f"/queries/{analysis}", _body(params)), definition)
 
     def live(self) -> Any:
         """The live figures of the project's collections. Blocks; raises QueryError."""
@@ -163,7 +163,7 @@ class AsyncHttpTransport:
     async def run(self, analysis: str, params: Mapping[str, Any]) -> Result:
         """As HttpTransport.run. A task that is cancelled closes its connection, which ends the query in the API."""
         definition = parse_definition(analysis, params, now=time.time_ns() // 1_000_000)
-        url, body = f"{self._queries}/{analysis}", orjson.dumps(params)
+        url, body = f"{self._queries}/{analysis}", _body(params)
 
         async def ask() -> httpx.Response:
             return answered(await self._http.post(url, content=body), QUERIES)
@@ -177,8 +177,13 @@ class AsyncHttpTransport:
         await self._http.aclose()
 
 
+def _body(params: Mapping[str, Any]) -> bytes:
+    return orjson.dumps({"include_metadata": True, **params})
+
+
 def _result(reply: Any, definition: Query) -> Result:
-    return Result(reply if definition.analysis == "funnel" else reply["result"], definition)
+    metadata = reply.pop("execution_metadata", None)
+    return Result(reply if definition.analysis == "funnel" else reply["result"], definition, metadata=metadata)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from clickhouse_connect.driver.client import Client
 
@@ -10,6 +10,7 @@ from headwater.query.catalogue import TypeCatalogue
 from headwater.query.compile import compile_extraction, compile_query, compile_survey
 from headwater.query.definition import Definition, Query, parse_definition, paths_of
 from headwater.query.errors import QueryError
+from headwater.query.execution import Execution, properties_read
 from headwater.query.extraction import CSV, JSON, OWN_COLUMNS, gzipped, written
 from headwater.query.funnel import Funnel
 from headwater.query.funnel_plan import ActorPlan, compile_funnel
@@ -22,6 +23,15 @@ from headwater.query.shape import event, shape
 from headwater.query.statements import Cancellation, Limits, Statements, connect
 
 TABLES = "SELECT name FROM system.tables WHERE database = {database:String} AND name IN {names:Array(String)}"
+
+
+class Answer(NamedTuple):
+    """An answer in Keen's JSON shape (a funnel's is the object with `result`, `steps` and perhaps `actors`); the statement that
+    found it, as `Result.sql`, "" where none was needed; and what that took."""
+
+    value: Any
+    sql: str
+    execution: Execution
 
 
 class ClickHouseTransport:
@@ -45,8 +55,9 @@ class ClickHouseTransport:
         query = parse_definition(analysis, params, now=time.time_ns() // 1_000_000)
         if self._client is None:
             self._client = connect(self._url, self._limits)
-        value, sql = answer_and_sql(self._client, query, self._project_id, self._limits, self._catalogue)
-        return Result(value, query, sql)
+        found = answer(self._client, query, self._project_id, self._limits, self._catalogue)
+        metadata = None if query.analysis == "extraction" else found.execution.metadata
+        return Result(found.value, query, found.sql, metadata)
 
     def close(self) -> None:
         """Close the connection."""
@@ -62,29 +73,23 @@ def answer(
     limits: Limits,
     catalogue: TypeCatalogue,
     cancellation: Cancellation | None = None,
-) -> Any:
-    """The answer to a query, in Keen's JSON shape; a funnel's is the object with `result`, `steps` and perhaps `actors`.
-
-    Blocks. Raises QueryError.
-    """
-    return answer_and_sql(client, query, project_id, limits, catalogue, cancellation)[0]
-
-
-def answer_and_sql(
-    client: Client,
-    query: Query,
-    project_id: str,
-    limits: Limits,
-    catalogue: TypeCatalogue,
-    cancellation: Cancellation | None = None,
-) -> tuple[Any, str]:
-    """The answer as `answer` has it, and the statement that found it, as `Result.sql`; "" where no statement was needed."""
+) -> Answer:
+    """The answer to a query. Blocks; raises QueryError."""
+    started = time.perf_counter()
     statements = Statements(client, limits, cancellation)
+    value, sql = _answered(statements, query, project_id, catalogue)
+    execution = Execution(statements.read_rows, properties_read(query), time.perf_counter() - started)
+    return Answer(value, sql, execution)
+
+
+def _answered(statements: Statements, query: Query, project_id: str, catalogue: TypeCatalogue) -> tuple[Any, str]:
+    """The answer and its statement."""
     if isinstance(query, Funnel | Retention):
         return _answer_about_actors(statements, query, database(project_id), catalogue)
     if query.analysis == "extraction":
-        plan = compile_extraction(query, database(project_id), None, _most(query, limits))
-        return list(extract(client, query, project_id, limits, cancellation)), _shown(plan.sql, plan.parameters)
+        plan = compile_extraction(query, database(project_id), None, _most(query, statements.limits))
+        _survey(statements, query, project_id)
+        return list(_events(statements, query, project_id)), _shown(plan.sql, plan.parameters)
 
     def types() -> Types | None:
         return _types(statements, catalogue, database(project_id), query.collection, paths_of(query))
@@ -98,41 +103,28 @@ def answer_and_sql(
     return shape(plan, rows), _shown(plan.sql, plan.parameters)
 
 
-def extract(
-    client: Client,
-    definition: Definition,
-    project_id: str,
-    limits: Limits,
-    cancellation: Cancellation | None = None,
-) -> Iterator[dict[str, Any]]:
-    """The events of an extraction one by one, as they are read. Blocks; raises QueryError before the first event."""
-    _survey(client, definition, project_id, limits, cancellation)
-    return _events(client, definition, project_id, limits, cancellation)
-
-
 def extracted(
     client: Client, definition: Definition, project_id: str, limits: Limits, cancellation: Cancellation | None = None
 ) -> Iterator[bytes]:
     """The text of an extraction in parts, packed where it is to be. Blocks; raises QueryError before the first part."""
-    paths = _survey(client, definition, project_id, limits, cancellation)
+    statements = Statements(client, limits, cancellation)
+    paths = _survey(statements, definition, project_id)
     names = [path.name for path in definition.property_names]
     columns = names or [*OWN_COLUMNS, *(path for path in paths if path not in OWN_COLUMNS)]
-    events = _events(client, definition, project_id, limits, cancellation)
+    events = _events(statements, definition, project_id)
     parts = written(events, definition.content_type, columns)
     return gzipped(parts) if definition.gzip or definition.to_file else parts
 
 
-def _survey(
-    client: Client, definition: Definition, project_id: str, limits: Limits, cancellation: Cancellation | None
-) -> list[str]:
+def _survey(statements: Statements, definition: Definition, project_id: str) -> list[str]:
     """The paths of the properties of an extraction's events, where they are needed. Raises QueryError where there are more
     events than may be returned: before anything is sent, so that the answer can still say so."""
-    most = _most(definition, limits)
+    most = _most(definition, statements.limits)
     columns = definition.content_type == CSV and not definition.property_names
     if definition.latest is not None and definition.latest <= most and not columns:
         return []
     plan = compile_survey(definition, database(project_id), columns=columns)
-    count, paths = next(Statements(client, limits, cancellation).rows(plan.sql, plan.parameters), (0, []))
+    count, paths = next(statements.rows(plan.sql, plan.parameters), (0, []))
     if (count if definition.latest is None else min(count, definition.latest)) > most:
         raise QueryError(
             "ExtractionLimitError",
@@ -142,12 +134,11 @@ def _survey(
     return list(paths)
 
 
-def _events(
-    client: Client, definition: Definition, project_id: str, limits: Limits, cancellation: Cancellation | None
-) -> Iterator[dict[str, Any]]:
-    plan = compile_extraction(definition, database(project_id), None, _most(definition, limits))
-    spill = {"max_bytes_before_external_sort": limits.memory_bytes // 2}
-    for row in Statements(client, limits, cancellation).rows(plan.sql, plan.parameters, **spill):
+def _events(statements: Statements, definition: Definition, project_id: str) -> Iterator[dict[str, Any]]:
+    """The events of an extraction one by one, as they are read."""
+    plan = compile_extraction(definition, database(project_id), None, _most(definition, statements.limits))
+    spill = {"max_bytes_before_external_sort": statements.limits.memory_bytes // 2}
+    for row in statements.rows(plan.sql, plan.parameters, **spill):
         yield event(row, definition.property_names)
 
 
@@ -170,7 +161,8 @@ def _answer_about_actors(
 
     def types() -> dict[str, Types | None]:
         """Of the collections that have a table: a statement with one that has none would be refused as a whole."""
-        found = statements.rows(TABLES, {"database": database, "names": sorted(paths)})
+        lookup = Statements(statements.client, statements.limits)  # what it reads are no events
+        found = lookup.rows(TABLES, {"database": database, "names": sorted(paths)})
         names = sorted(row[0] for row in found)
         return {name: _types(statements, catalogue, database, name, paths[name]) for name in names}
 

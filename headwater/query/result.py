@@ -1,5 +1,6 @@
 """The answer to a query: Keen's JSON shape, a pandas frame, a Bokeh figure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,15 @@ class Result:
 
     `sql` is the statement that ClickHouse answered, its parameters' values in comments below it, where the client asks
     ClickHouse itself (`connect(clickhouse=...)`). None over HTTP: the API does not tell how it finds its answers.
+
+    `metadata` is what finding the answer took, as Keen's `execution_metadata` has it: `events_scanned`, `properties_per_event`,
+    `total_properties_scanned` and `total_processing_time` in seconds. None for extractions.
     """
 
     value: Any
     definition: Query
     sql: str | None = field(default=None, compare=False, repr=False)
+    metadata: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
     def to_pandas(self) -> "DataFrame":
         """The answer as a typed frame. Raises ImportError, with what to install, where pandas is missing.

@@ -87,6 +87,7 @@ class Statements:
     def __init__(self, client: Client, limits: Limits, cancellation: Cancellation | None = None) -> None:
         self.client = client
         self.limits = limits
+        self.read_rows = 0  # by all statements that are through
         self._cancellation = cancellation or Cancellation()
 
     def rows(self, sql: str, parameters: Mapping[str, Any], **settings: Any) -> Iterator[Row]:
@@ -99,6 +100,7 @@ class Statements:
             given = self.settings() | settings | {"query_id": query_id}
             try:
                 with self.client.raw_stream(sql, parameters=dict(parameters), settings=given, fmt=FORMAT) as stream:
+                    self.read_rows += _read_rows(stream)
                     for line in stream:
                         yield orjson.loads(line)
             except Error as error:
@@ -139,6 +141,12 @@ def connect(url: str, limits: Limits) -> Client:
         )
     except (Error, OSError) as error:
         raise _unavailable(error) from error
+
+
+def _read_rows(answer: object) -> int:
+    """How many rows ClickHouse says in an answer's head that it read; all of them, since the head waits for the query's end."""
+    summary = getattr(answer, "headers", {}).get("X-ClickHouse-Summary")
+    return int(orjson.loads(summary)["read_rows"]) if summary else 0
 
 
 def _refused(error: Error, limits: Limits) -> QueryError:

@@ -1,10 +1,12 @@
 """The results of saved queries in ClickHouse: one row for each query and each set of filters that it was asked under."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 from clickhouse_connect.driver.client import Client
+
+from headwater.query.execution import Execution
 
 DATABASE = "headwater"
 TABLE = f"{DATABASE}.saved_results"
@@ -31,11 +33,15 @@ FORGET = f"DELETE FROM {TABLE} WHERE project_id = {{project_id:String}} AND name
 
 @dataclass(frozen=True)
 class Made:
-    """A result as JSON text, when it was made (milliseconds since 1970 UTC), and how long that took."""
+    """A result as JSON text, when it was made (milliseconds since 1970 UTC), and how long that took.
+
+    `execution`: what was read for the one who has it now: nothing for a result that was kept, None for an extraction.
+    """
 
     made_at: int
     seconds: float
     result: bytes
+    execution: Execution | None = field(default_factory=Execution)
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,51 @@ async def test_every_way_to_ask_gives_the_same_answer(api: Api) -> None:
         assert answer.headers["content-type"] == "application/json"
 
 
+async def test_what_an_answer_took_is_told_to_who_asks(api: Api) -> None:
+    purchases(api)
+    question = {"event_collection": "purchases", "target_property": "price", "group_by": "shop"}
+    read = {"Authorization": api.project.read_key}
+    plain = (await api.http.post(f"{api.root}/queries/sum", json=question, headers=read)).json()
+    step = {"event_collection": "purchases", "actor_property": "shop"}
+    spring = {"start": "2023-03-01T00:00:00Z", "end": "2023-04-01T00:00:00Z"}
+    for answer, scanned, properties in (
+        (
+            await api.http.post(f"{api.root}/queries/sum", json=question | {"include_metadata": True}, headers=read),
+            10,
+            2,
+        ),
+        (
+            await api.http.get(f"{api.root}/queries/sum", params=question | {"include_metadata": "true"}, headers=read),
+            10,
+            2,
+        ),
+        (
+            await api.http.post(
+                f"{api.root}/queries/count",
+                json={"event_collection": "purchases", "timeframe": spring, "include_metadata": True},
+                headers=read,
+            ),
+            0,
+            1,
+        ),
+        (
+            await api.http.post(
+                f"{api.root}/queries/funnel", json={"steps": [step, step], "include_metadata": True}, headers=read
+            ),
+            10,
+            1,
+        ),
+    ):
+        took = answer.json()["execution_metadata"]
+        assert (took["events_scanned"], took["properties_per_event"]) == (scanned, properties)
+        assert took["total_properties_scanned"] == scanned * properties
+        assert 0 < took["total_processing_time"] < 60
+        assert "/queries/sum" not in str(answer.url) or answer.json()["result"] == plain["result"]
+    assert plain.keys() == {"result"}
+    wrong = await api.http.post(f"{api.root}/queries/sum", json=question | {"include_metadata": "maybe"}, headers=read)
+    assert "include_metadata" in error_of(wrong, 400, "QueryDefinitionError")
+
+
 async def test_parameters_that_mean_nothing_are_ignored(api: Api) -> None:
     purchases(api)
     result = await api.ask(

@@ -128,7 +128,7 @@ async def test_kept_or_asked_the_values_are_the_same(
         assert [bucket["value"] for bucket in found] == values
     await made(api, "d")
 
-    async def refused(*_: Any) -> list[bytes]:
+    async def refused(*_: Any) -> None:
         raise AssertionError("what is kept is not asked for")
 
     monkeypatch.setattr(Queries, "answer", refused)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from api.queries import Queries
+from api.queries import Queries, Reply
 from headwater.control import ControlPlane, ControlWriter
 from headwater.control.records import Record
 from headwater.saved.definition import SavedQuery, saved_record
@@ -76,7 +76,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     asked: list[str] = []
     answer = Queries.answer
 
-    async def counted(self: Queries, project_id: str, analysis: str, parameters: dict[str, Any]) -> list[bytes]:
+    async def counted(self: Queries, project_id: str, analysis: str, parameters: dict[str, Any]) -> Reply:
         asked.append(analysis)
         return await answer(self, project_id, analysis, parameters)
 
@@ -176,8 +176,11 @@ async def test_a_cached_result_stays_until_it_is_due_and_waiters_share_a_run(api
     sell(api, 5)
     assert await result(api, "cached") == 3
     assert runs == ["count"]
+    took = f"{api.root}/queries/saved/cached/result?include_metadata=true"
+    assert (await api.http.get(took, headers=master(api))).json()["execution_metadata"]["events_scanned"] == 0
     await put(api, "cached", 200, query=COUNT, refresh_rate=0)
     assert await result(api, "cached") == 8
+    assert (await api.http.get(took, headers=master(api))).json()["execution_metadata"]["events_scanned"] == 8
     await put(api, "cached", 200, query=COUNT, refresh_rate=14400)
     assert await result(api, "cached") == 8
 

@@ -65,6 +65,8 @@ def test_both_ways_answer_the_same(api: Served) -> None:
             retention = hw.retention(CAME, timeframe=FRAME, units=1)
             assert [(row["actors"], row["returned"]) for row in retention.value] == [(3, [0, 1]), (0, [0, 0])]
             assert retention.to_pandas()["returned"].tolist() == [0, 1, 0, 0]
+            assert figures.metadata is not None
+            assert (figures.metadata["events_scanned"], figures.metadata["properties_per_event"]) == (2, 2)
             with pytest.raises(QueryError, match=r"steps\[0\].actor_property"):
                 hw.funnel([{"event_collection": "visits"}])
             with pytest.raises(TypeError, match="interval"):

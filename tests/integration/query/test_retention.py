@@ -32,7 +32,7 @@ class Store:
     def retention(self, now: int, **params: Any) -> Any:
         with closing(connect(self.url, Limits())) as client:
             query = parse_definition("retention", params, now)
-            return answer(client, query, self.project_id, Limits(), TypeCatalogue())
+            return answer(client, query, self.project_id, Limits(), TypeCatalogue()).value
 
 
 @pytest.fixture(scope="module")

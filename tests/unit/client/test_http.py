@@ -187,11 +187,12 @@ def test_what_retry_after_may_say(text: str, seconds: float) -> None:
 
 
 def test_a_query_has_its_answer_and_its_definition() -> None:
-    with serving((503, {}, b""), (200, {}, b'{"result": 5}')) as server:
+    took = {"events_scanned": 7}
+    with serving((503, {}, b""), (200, {}, orjson.dumps({"result": 5, "execution_metadata": took}))) as server:
         transport = HttpTransport(server.url, "0" * 24, "key")
         result = transport.run("count", {"event_collection": "visits"})
         transport.close()
-    assert (result.value, result.definition.collection) == (5, "visits")
+    assert (result.value, result.definition.collection, result.metadata) == (5, "visits", took)
     assert len(server.bodies) == 2
 
 
@@ -200,7 +201,7 @@ async def test_a_query_that_is_awaited_is_tried_again_and_refused_alike() -> Non
     with serving((503, {}, b""), (200, {}, b'{"result": 5}')) as server:
         transport = AsyncHttpTransport(server.url, "0" * 24, "key")
         assert (await transport.run("count", asked)).value == 5
-        assert server.bodies == [orjson.dumps(asked)] * 2
+        assert [orjson.loads(body) for body in server.bodies] == [asked | {"include_metadata": True}] * 2
         assert server.headers[0]["Authorization"] == "key"
         await transport.close()
     with serving((404, {}, b'{"error_code": "ResourceNotFoundError", "message": "gone"}')) as server:
