@@ -1,4 +1,7 @@
-"""Writes the reference pages of docs/ from the declarations in the code. `scripts/docs`, or with --check to compare only."""
+"""Writes the reference pages of docs/ from the declarations in the code. `scripts/docs`, or with --check to compare only.
+
+With --answers it first asks the examples of docs/queries.md anew, of a stack that it starts and ends, and records the answers.
+"""
 
 import json
 import sys
@@ -145,6 +148,13 @@ def cli_page() -> str:
     return "\n".join(parts)
 
 
+def queries_page() -> str:
+    """The analyst's reference: the text of docs/queries/template.md with its examples and their recorded answers."""
+    from docs.queries import page
+
+    return page.queries_page(table)
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "topics.md": topics_page,
@@ -152,6 +162,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "schemas.md": schemas_page,
     "addons.md": addons_page,
     "cli.md": cli_page,
+    "queries.md": queries_page,
 }
 
 
@@ -162,6 +173,10 @@ def page(name: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the pages, or with --check name those that are out of date and return 1."""
+    if "--answers" in arguments:
+        from docs.queries.record import record
+
+        record()
     stale = [name for name in PAGES if not (DOCS / name).exists() or (DOCS / name).read_text() != page(name)]
     if "--check" in arguments:
         for name in stale:
