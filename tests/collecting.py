@@ -3,21 +3,21 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
-from confluent_kafka import Consumer, TopicPartition
 
 from headwater.codec import codec
 from headwater.control import ControlWriter, Project
-from headwater.kafka import client_config, create_base_topics
+from headwater.kafka import create_base_topics
 from headwater.local.child import Child
 from headwater.local.ports import Ports
 from headwater.settings import PREFIX, Settings
 from headwater.topics import raw_topic
+from tests.processing import read_topic
 from tests.waiting import wait_until
 
 SERVE = "from headwater.serve import run_http; from headwater.settings import load_settings; run_http('collector', load_settings())"
@@ -30,7 +30,12 @@ class Collector:
     settings: Settings
     project: Project
     log: Path
+    writer: ControlWriter
     child: Child | None = None
+
+    def with_a_new_project(self) -> "Collector":
+        """This collector, seen with a project that no other test has."""
+        return replace(self, project=self.writer.create_project("test"))
 
     @property
     def url(self) -> str:
@@ -60,26 +65,18 @@ class Collector:
             return False
 
 
-def new_project(settings: Settings) -> Project:
-    """A project that no other test has."""
-    with ControlWriter(settings) as writer:
-        return writer.create_project("test")
-
-
 @contextmanager
 def running_collector(settings: Settings, folder: Path) -> Iterator[Collector]:
     """A collector with a project of its own, on a free port."""
     create_base_topics(settings)
-    project = new_project(settings)
-    ports = Ports()
-    own = settings.model_copy(update={"port": ports.claim(17100)})
-    collector = Collector(own, project, folder / "collector.log")
-    try:
-        collector.start()
-        yield collector
-    finally:
-        collector.kill()
-        ports.close()
+    with ControlWriter(settings) as writer, closing(Ports()) as ports:
+        own = settings.model_copy(update={"port": ports.claim(17100)})
+        collector = Collector(own, writer.create_project("test"), folder / "collector.log", writer)
+        try:
+            collector.start()
+            yield collector
+        finally:
+            collector.kill()
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -93,23 +90,5 @@ def environment(settings: Settings) -> dict[str, str]:
 
 def raw_records(settings: Settings, project_id: str) -> list[dict[str, Any]]:
     """The project's records in the raw topic, decoded; in the order of each partition."""
-    consumer = Consumer(client_config(settings) | {"group.id": "reader", "enable.auto.commit": False})
-    topic = raw_topic(settings)
-    try:
-        records = []
-        for number in consumer.list_topics(topic, timeout=10).topics[topic].partitions:
-            partition = TopicPartition(topic, number, 0)
-            end = consumer.get_watermark_offsets(partition, timeout=10)[1]
-            consumer.assign([partition])
-            position = 0
-            while position < end:
-                message = consumer.poll(10)
-                assert message is not None, f"partition {number} ends before offset {end}"
-                assert message.error() is None
-                value = message.value()
-                assert value is not None
-                records.append(codec("raw_event").decode(value))
-                position = message.offset() + 1
-        return [record for record in records if record["project_id"] == project_id]
-    finally:
-        consumer.close()
+    records = [codec("raw_event").decode(value) for _, value, _ in read_topic(settings, raw_topic(settings))]
+    return [record for record in records if record["project_id"] == project_id]

@@ -64,19 +64,39 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
         yield running
 
 
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def _clean_environment() -> Iterator[None]:
     """No setting of the developer's shell reaches a test."""
-    for name in list(os.environ):
-        if name.startswith(PREFIX):
-            monkeypatch.delenv(name)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(PREFIX):
+                patch.delenv(name)
+        yield
 
 
 @pytest.fixture
-def kafka_settings(kafka: str, tmp_path: Path, _clean_environment: None) -> Settings:
+def kafka_settings(kafka: str, tmp_path: Path) -> Settings:
     """Settings of a deployment that only this test has, for tests that need no ClickHouse."""
+    return new_deployment(kafka, tmp_path)
+
+
+@pytest.fixture
+def settings(kafka_settings: Settings, clickhouse: str) -> Settings:
+    """Settings of a deployment that only this test has."""
+    return kafka_settings.model_copy(update={"clickhouse": clickhouse})
+
+
+@pytest.fixture(scope="module")
+def module_settings(kafka: str, clickhouse: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings of a deployment that the tests of a module share; each takes a project or collections of its own."""
+    settings = new_deployment(kafka, tmp_path_factory.mktemp("deployment"))
+    return settings.model_copy(update={"clickhouse": clickhouse})
+
+
+def new_deployment(kafka: str, folder: Path) -> Settings:
+    """Settings under which nothing is there yet, and that want small topics and no patience."""
     return Settings(
-        data_dir=tmp_path,
+        data_dir=folder,
         secret=secrets.token_hex(32),
         kafka=kafka,
         topic_prefix=f"test-{secrets.token_hex(6)}",
@@ -85,9 +105,3 @@ def kafka_settings(kafka: str, tmp_path: Path, _clean_environment: None) -> Sett
         raw_partitions=4,
         collection_partitions=2,
     )
-
-
-@pytest.fixture
-def settings(kafka_settings: Settings, clickhouse: str) -> Settings:
-    """Settings of a deployment that only this test has."""
-    return kafka_settings.model_copy(update={"clickhouse": clickhouse})

@@ -38,9 +38,10 @@ NAME_MAX = 256
 class ControlWriter:
     """Creates and changes projects, keys and whatever else the control plane holds. Safe to use from several threads.
 
-    Every write is a Kafka transaction under one transactional id per deployment. Starting it fences every other writer,
-    then the topic is read to its end, so the versions that a write is based on are the newest; a writer that was fenced
-    meanwhile starts again. Compaction keeps the last record of an object, so "the last one wins" must never lose a write.
+    Every write is a Kafka transaction under one transactional id per deployment, after the topic was read to its end.
+    Beginning with that id fences every other writer, so who is not fenced when it commits has read all that others wrote,
+    and the versions that its write is based on are the newest; one that is fenced begins again. Compaction keeps the last
+    record of an object, so "the last one wins" must never lose a write.
 
     Follows the control plane itself where no `plane` is given: the constructor then blocks until it is read, raises as
     ControlPlane.start does, and `close` (or leaving the context) ends that. A plane that is given is the caller's.
@@ -50,6 +51,7 @@ class ControlWriter:
         self._settings = settings
         self._seal = Seal(settings.required_secret())
         self._writing = threading.Lock()  # writers of one process would only fence each other
+        self._producer: Producer | None = None  # one that has begun and was not fenced when it last wrote
         self._owns_plane = plane is None
         self.plane = plane or ControlPlane(settings)
         if plane is None:
@@ -169,19 +171,12 @@ class ControlWriter:
 
     def _write(self, records: Callable[[int], list[Record]]) -> None:
         for attempt in range(1, ATTEMPTS + 1):
-            producer = Producer(
-                durable_producer_config(self._settings)
-                | {
-                    "transactional.id": f"{control_topic(self._settings)}.writer",
-                    "transaction.timeout.ms": 10_000,
-                }
-            )
             try:
-                producer.init_transactions(TIMEOUT)
+                self._producer = self._producer or self._begun()
                 self._catch_up()
-                written = records(time.time_ns() // 1_000_000)
-                self._commit(producer, written)
+                self._commit(self._producer, records(time.time_ns() // 1_000_000))
             except KafkaException as error:
+                self._producer = None
                 reason = error.args[0]
                 if attempt < ATTEMPTS and (reason.fatal() or reason.txn_requires_abort()):
                     continue  # fenced by another writer, nothing was written: look again at what it wrote
@@ -189,14 +184,25 @@ class ControlWriter:
             self._catch_up()
             return
 
+    def _begun(self) -> Producer:
+        """A producer that has fenced every other writer."""
+        producer = Producer(
+            durable_producer_config(self._settings)
+            | {
+                "transactional.id": f"{control_topic(self._settings)}.writer",
+                "transaction.timeout.ms": 10_000,
+            }
+        )
+        producer.init_transactions(TIMEOUT)
+        return producer
+
     def _commit(self, producer: Producer, records: list[Record]) -> None:
+        encoded = [
+            (record_key(record["kind"], record["id"]), codec("control_record").encode(record)) for record in records
+        ]
         producer.begin_transaction()
-        for record in records:
-            producer.produce(
-                control_topic(self._settings),
-                key=record_key(record["kind"], record["id"]),
-                value=codec("control_record").encode(record),
-            )
+        for key, value in encoded:
+            producer.produce(control_topic(self._settings), key=key, value=value)
         producer.commit_transaction(TIMEOUT)
 
     def _catch_up(self) -> None:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,11 +19,11 @@ START = 1_704_067_200_000
 ROWS = 1_000_000
 
 
-@pytest.fixture
-def api(settings: Settings, tmp_path: Path) -> Iterator[Served]:
-    own = settings.model_copy(update={"query_max_concurrent_per_key": 2})
+@pytest.fixture(scope="module")
+def api(module_settings: Settings) -> Iterator[Served]:
+    own = module_settings.model_copy(update={"query_max_concurrent_per_key": 2})
     own.model_fields_set.add("query_max_concurrent_per_key")
-    with served(own, tmp_path) as running:
+    with served(own, own.data_dir) as running:
         store(own.clickhouse, running.project.id, "slow", [event({"text": "x", "n": 0}, START - 1)])
         store_many(own.clickhouse, running.project.id, "slow", START, ROWS)
         yield running

@@ -5,7 +5,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,14 @@ FIGURES: dict[str, Measure] = {
 }
 
 
-@pytest.fixture
-def api(settings: Settings, tmp_path: Path) -> Iterator[Served]:
+@pytest.fixture(scope="module")
+def api(module_settings: Settings) -> Iterator[Served]:
     """Three visitors on Monday, of whom ann comes back on Tuesday and buys; bob bought before he visited."""
-    with served(settings, tmp_path) as running:
+    with served(module_settings, module_settings.data_dir) as running:
         visits = [("ann", 1), ("bob", 2), ("cid", 3), ("ann", 25)]
         bought = [("ann", 26, 5), ("bob", 1, 2.5)]
         hour = DAY // 24
-        where = (settings.clickhouse, running.project.id)
+        where = (module_settings.clickhouse, running.project.id)
         store(*where, "visits", [event({"user": {"id": who}}, START + at * hour) for who, at in visits])
         store(*where, "purchases", [event({"buyer": who, "price": p}, START + at * hour) for who, at, p in bought])
         yield running
@@ -107,6 +108,63 @@ async def test_what_is_awaited_is_what_the_others_answer(api: Served) -> None:
         with pytest.raises(QueryError) as refused:
             await stranger.count("visits")
         assert refused.value.status == 401
+
+
+def test_questions_and_keys_are_kept_by_both_clients(api: Served) -> None:
+    options: Any = {"project_id": api.project.id, "master_key": api.project.master_key}
+    url = f"http://127.0.0.1:{api.settings.port}"
+    with asyncio.Runner() as loop:
+        twin = loop.run(_made(lambda: headwater.connect_async(url, **options)))
+        with headwater.connect(url, **options) as hw:
+            keep_and_ask(url, api.project.id, lambda name, *given, **more: getattr(hw, name)(*given, **more))
+        keep_and_ask(url, api.project.id, lambda name, *given, **more: loop.run(getattr(twin, name)(*given, **more)))
+        loop.run(twin.close())
+
+
+async def _made(make: Callable[[], Any]) -> Any:
+    return make()
+
+
+def keep_and_ask(url: str, project_id: str, do: Callable[..., Any]) -> None:
+    """Every method that has to do with what is kept; nothing is left."""
+    spent = {"analysis_type": "sum", "event_collection": "purchases", "target_property": "price"}
+    monday = datetime(2024, 1, 1, tzinfo=UTC)
+    days = {"timeframe": {"start": monday, "end": monday + timedelta(days=2)}, "interval": "daily"}
+    saved = do("save_query", "spent", {**spent, **days}, refresh_rate=86_400, metadata={"display_name": "Spent"})
+    assert saved == do("saved_query", "spent") == do("saved_queries")[0]
+    assert (saved["refresh_rate"], saved["metadata"]) == (86_400, {"display_name": "Spent"})
+    result = do("saved_result", "spent")
+    assert result.to_pandas()["result"].tolist() == [2.5, 5]
+    assert result.metadata is not None
+    do("delete_saved_query", "spent")
+    with pytest.raises(QueryError, match="no such saved query"):
+        do("saved_result", "spent")
+
+    made = do("create_dataset", "by-buyer", {**spent, **days}, "buyer", display_name="Buyers")
+    assert (made["index_by"], made["display_name"]) == (["buyer"], "Buyers")
+    assert do("dataset", "by-buyer")["query"] == made["query"]
+    assert [one["dataset_name"] for one in do("datasets")] == ["by-buyer"]
+    for index in ("ann", ["ann"], {"buyer": "ann"}):
+        found = do("dataset_result", "by-buyer", index, days["timeframe"])
+        assert found.to_pandas()["result"].tolist() == [0, 5]
+    do("delete_dataset", "by-buyer")
+    assert do("datasets") == do("deletions") == []
+
+    of_ann = {"queries": {"filters": [{"property_name": "buyer", "operator": "eq", "property_value": "ann"}]}}
+    key = do("create_access_key", "of ann", ["queries"], options=of_ann)
+    assert key == do("access_key", key["key"]) == do("access_keys", "of ann")[0]
+    assert do("access_keys", "of bob") == []
+    with headwater.connect(url, project_id, read_key=key["key"]) as ann:
+        assert ann.count("purchases").value == 1
+        assert not do("revoke_access_key", key["key"])["is_active"]
+        assert do("unrevoke_access_key", key["key"])["is_active"]
+        assert do("replace_access_key", key["key"], "of all", ["queries"])["options"]["queries"] is None
+        assert ann.count("purchases").value == 2
+        do("delete_access_key", key["key"])
+        with pytest.raises(QueryError) as refused:
+            ann.count("purchases")
+        assert refused.value.status == 401
+    assert do("access_keys") == []
 
 
 def test_the_statement_is_shown_where_clickhouse_is_asked(api: Served) -> None:
