@@ -9,6 +9,7 @@ from rich.table import Table
 
 from headwater.query import Result
 from headwater.query.definition import Definition
+from headwater.query.result import bounds
 
 
 def as_table(rows: Sequence[dict[str, Any]]) -> Table:
@@ -32,8 +33,9 @@ def pivoted(result: Result) -> list[dict[str, Any]]:
         return result.rows()
     group = definition.group_by[0].name if len(definition.group_by) == 1 else None
     buckets: dict[str, dict[str, Any]] = {}
+    began, _ = bounds(definition)
     for row in result.rows():
-        start = row["start"].partition("T00:00:00.000")[0]
+        start = row[began].partition("T00:00:00.000")[0]
         column = "result" if group is None else as_text(row[group], grouped=False)
         buckets.setdefault(start, {"start": start})[column] = row["result"]
     return list(buckets.values())

@@ -22,7 +22,7 @@ from bokeh.transform import factor_cmap, transform
 from headwater.query.definition import Definition, Measure, Query
 from headwater.query.funnel import Funnel
 from headwater.query.grouping import RESULT
-from headwater.query.result import flat_rows
+from headwater.query.result import bounds, flat_rows
 from headwater.query.retention import Retention
 
 MAX_LINES = 20
@@ -72,9 +72,10 @@ class _Line:
 
 def _lines(value: Any, definition: Definition, measures: list[Measure]) -> figure:
     series: dict[str, _Line] = {}
+    began, _ = bounds(definition)
     for row in flat_rows(value, definition):
         # Bokeh draws every time as UTC: the wall time of the query's zone is what its axis should say.
-        start = datetime.fromisoformat(row["start"]).replace(tzinfo=None)
+        start = datetime.fromisoformat(row[began]).replace(tzinfo=None)
         for measure in measures:
             parts = [_label(row, definition)] if definition.group_by else []
             parts += [_name(measure)] if len(measures) > 1 or not parts else []

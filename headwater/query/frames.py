@@ -7,7 +7,7 @@ import pandas as pd
 
 from headwater.query.definition import Definition, Measure, Query
 from headwater.query.funnel import Funnel
-from headwater.query.result import flat_rows
+from headwater.query.result import bounds, flat_rows
 
 _TIMES = ("keen.timestamp", "keen.created_at")
 _COUNTS = ("count", "count_unique")
@@ -36,9 +36,10 @@ def to_frame(value: Any, definition: Query) -> pd.DataFrame:
 
 def _over_time(frame: pd.DataFrame, rows: list[dict[str, Any]], definition: Query, by: dict[str, Any]) -> pd.DataFrame:
     """The frame indexed by the beginnings of the rows' spans and what else they are by; `end` is its first column."""
-    start, end = (_times([row[name] for row in rows], definition) for name in ("start", "end"))
-    frame.insert(0, "end", end)
-    index = pd.MultiIndex.from_arrays([start, *by.values()], names=["start", *by]) if by else start.rename("start")
+    names = bounds(definition)
+    start, end = (_times([row[name] for row in rows], definition) for name in names)
+    frame.insert(0, names[1], end)
+    index = pd.MultiIndex.from_arrays([start, *by.values()], names=[names[0], *by]) if by else start.rename(names[0])
     return frame.set_index(index)
 
 

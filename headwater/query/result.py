@@ -34,7 +34,7 @@ class Result:
 
         A column for each group property, then `result`, or the labels of a multi_analysis. With an interval the index is
         `start`, a column `end`; with groups, too, the index is `start` and the group properties, so that `["result"].unstack("item")` has a column
-        for each item. A retention's index is `start` and `unit`, its columns `end`, `actors`, `returned`: `["returned"].unstack("unit")` is the matrix.
+        for each item; where a property or a figure is called `start` or `end`, these are `timeframe.start` and `timeframe.end`. A retention's index is `start` and `unit`, its columns `end`, `actors`, `returned`: `["returned"].unstack("unit")` is the matrix.
         A funnel has `step` (from 1), `event_collection`, `result`, `share` (of the first step) and perhaps `actors`. An
         extraction has a row for each event, nested properties in columns of dotted names.
 
@@ -71,12 +71,24 @@ class Result:
 
     def rows(self) -> list[dict[str, Any]]:
         """The answer flat: a dict for each group of each bucket, with `start`, `end`, group properties and `result`, or the
-        labels of a multi_analysis.
+        labels of a multi_analysis. Bounds are called as `bounds` says where something else is called `start` or `end`.
 
         An extraction's events as they are; a single value as one row. A funnel's steps: `step` (from 1), `event_collection`, `result`. A
         retention's matrix: `start`, `end`, `actors`, `unit`, `returned`.
         """
         return flat_rows(self.value, self.definition)
+
+
+def bounds(definition: Query) -> tuple[str, str]:
+    """What rows and frames call the bounds of a bucket: `start` and `end`; `timeframe.start` and `timeframe.end` where a property
+    of group_by or a label of a multi_analysis has one of those names."""
+    taken = set()
+    if isinstance(definition, Definition):
+        taken = {key.name for key in definition.group_by} | set(definition.labels)
+    prefix = ""
+    while taken & {f"{prefix}start", f"{prefix}end"}:
+        prefix += "timeframe."
+    return f"{prefix}start", f"{prefix}end"
 
 
 def flat_rows(value: Any, definition: Query) -> list[dict[str, Any]]:
@@ -88,11 +100,13 @@ def flat_rows(value: Any, definition: Query) -> list[dict[str, Any]]:
     labelled = definition.analysis == "multi_analysis"
     if not definition.interval:
         return [value if labelled else {RESULT: value}]
+    start, end = bounds(definition)
     flat: list[dict[str, Any]] = []
     for bucket in value:
+        span = {start: bucket["timeframe"]["start"], end: bucket["timeframe"]["end"]}
         figures = bucket["value"] if labelled else {RESULT: bucket["value"]}
         groups = bucket["value"] if definition.group_by else [figures]
-        flat += [bucket["timeframe"] | group for group in groups]
+        flat += [span | group for group in groups]
     return flat
 
 

@@ -50,6 +50,32 @@ def test_intervals_are_the_index_and_aware() -> None:
     assert frame.loc["2024-04-01", "result"] == 1
 
 
+def test_a_group_called_as_a_bound_leaves_the_bounds() -> None:
+    groups = [{"start": "Ulm", "end": "Bonn", "value": 1, "timeframe": 2, "result": 3}]
+    params: Any = {"group_by": ["start", "end", "value", "timeframe"], **SERIES}
+    one = result([{"value": groups, "timeframe": day} for day in DAYS], **params)
+    bounds = [{f"timeframe.{name}": bound for name, bound in day.items()} for day in DAYS]
+    assert one.rows() == [day | groups[0] for day in bounds]
+    frame = one.to_pandas()
+    assert frame.index.names == ["timeframe.start", *params["group_by"]]
+    assert list(frame.columns) == ["timeframe.end", "result"]
+    assert frame.index[1] == (pd.Timestamp(DAYS[1]["start"]), "Ulm", "Bonn", 1, 2)
+    assert json_item(one.plot())
+    deeper = result([], **params | {"group_by": ["end", "timeframe.start"]})
+    assert list(deeper.to_pandas().columns) == ["timeframe.timeframe.end", "result"]
+
+
+def test_figures_called_as_a_bound_leave_the_bounds() -> None:
+    analyses = {name: {"analysis_type": "count"} for name in ("start", "n")}
+    value = [{"value": {"start": 5, "n": 7}, "timeframe": day} for day in DAYS]
+    one = result(value, "multi_analysis", analyses=analyses, **SERIES)
+    assert one.rows()[0] == {"timeframe.start": DAYS[0]["start"], "timeframe.end": DAYS[0]["end"], "start": 5, "n": 7}
+    frame = one.to_pandas()
+    assert frame.index.name == "timeframe.start"
+    assert frame[["start", "n"]].values.tolist() == [[5, 7]] * 2
+    assert json_item(one.plot())
+
+
 def test_groups_in_intervals_are_one_row_each() -> None:
     groups = [{"g": "a", "result": 1}, {"g": None, "result": None}]
     one = result([{"value": groups, "timeframe": day} for day in DAYS], "minimum", group_by="g", **SERIES)
