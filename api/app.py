@@ -20,6 +20,7 @@ from api.kept import KeptTables
 from api.live import LiveFollower
 from api.parameters import granted, query_parameters, unfiltered
 from api.projects import Projects
+from api.purge import Purge
 from api.queries import Queries
 from api.refresher import Refresher
 from api.responses import json_response, no_route, refused
@@ -45,7 +46,7 @@ def create_app(settings: Settings) -> Starlette:
     """
     plane = ControlPlane(settings)
     live = LiveFollower(settings)
-    files = ExtractionFiles(settings)
+    files = ExtractionFiles(settings, plane)
     queries = Queries(settings, files)
 
     @asynccontextmanager
@@ -61,13 +62,14 @@ def create_app(settings: Settings) -> Starlette:
             tables.close()
             queries.close()
 
-    access = Access(plane)
+    access = Access(plane, scoped_keys=settings.scoped_keys)
     writer = ControlWriter(settings, plane=plane)
     tables = KeptTables(settings)
-    results = SavedResults(queries, tables)
+    lease = Lease(settings, "refresher")
+    results = SavedResults(queries, tables, plane.deletions, lambda: lease.held)
     saved = SavedQueries(settings, access, plane, writer, results)
-    datasets = Datasets(settings, access, plane, writer, DatasetAnswers(queries, tables))
-    refresher = Refresher(Lease(settings, "refresher"), saved, datasets)
+    datasets = Datasets(settings, access, plane, writer, DatasetAnswers(queries, tables, plane.deletions))
+    refresher = Refresher(lease, Purge(plane, tables), saved, datasets)
     routes = _Routes(settings, access, live, queries)
     collections = Collections(access, plane, live, queries)
     deletions = DeletionRoutes(settings, access, plane, DeletionWriter(settings, writer), collections)

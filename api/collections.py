@@ -74,13 +74,14 @@ class Collections:
         question = {"event_collection": collection, "latest": LATEST_EVENTS, "filters": grant.filters}
         # A short span is read sooner than all time.
         starts = [] if newest is None else [newest - span for span in (MINUTE, HOUR, DAY, 30 * DAY)]
-        for start in starts:
-            timeframe = {"start": iso(start, UTC), "end": iso(LATEST, UTC)}
-            reply = await self._queries.answer(grant.project_id, "extraction", question | {"timeframe": timeframe})
-            if len(orjson.loads(reply.text)["result"]) == LATEST_EVENTS:
-                return parts_response([reply.text])
-        reply = await self._queries.answer(grant.project_id, "extraction", question)
-        return parts_response([reply.text])
+        with self._queries.place(grant.key_id):
+            for start in starts:
+                timeframe = {"start": iso(start, UTC), "end": iso(LATEST, UTC)}
+                reply = await self._queries.answer(grant.project_id, "extraction", question | {"timeframe": timeframe})
+                if len(orjson.loads(reply.text)["result"]) == LATEST_EVENTS:
+                    return parts_response([reply.text])
+            reply = await self._queries.answer(grant.project_id, "extraction", question)
+            return parts_response([reply.text])
 
     async def trend(self, request: Request) -> Response:
         """GET trend: events on each of the last 30 days (UTC), of one collection or of all together, as Keen's intervals."""

@@ -1,4 +1,7 @@
-"""Answers of datasets: made ahead bucket by bucket, the last 48 hours anew each hour; what is not kept is asked for when it is wanted."""
+"""Answers of datasets: made ahead bucket by bucket, the last 48 hours anew each hour; what is not kept is asked for when it is wanted.
+
+What was made before a deletion in the dataset's collection is never an answer again, and is made anew.
+"""
 
 import json
 import time
@@ -9,6 +12,7 @@ from api.kept import KeptTables
 from api.memory import Memory
 from api.queries import Queries
 from api.responses import dumped
+from headwater.control import Deletions
 from headwater.query import QueryError
 from headwater.query.restriction import restrict
 from headwater.query.timeframe import Timeframe
@@ -29,6 +33,7 @@ class Reading(NamedTuple):
     project_id: str
     name: str
     version: int
+    deletions: int
     start: int
     end: int
     indexes: tuple[str, ...]
@@ -37,13 +42,14 @@ class Reading(NamedTuple):
 class DatasetAnswers:
     """Belongs to one event loop. Everything raises QueryError."""
 
-    def __init__(self, queries: Queries, tables: KeptTables) -> None:
+    def __init__(self, queries: Queries, tables: KeptTables, deletions: Deletions) -> None:
         self._queries = queries
         self._tables = tables
+        self._deletions = deletions
         self._memory = Memory[Reading, Kept](MEMORY_VALUES)
 
     async def states(self) -> dict[tuple[str, str, int], State]:
-        """How far each dataset is, by project, name and version."""
+        """How far each dataset is after the most deletions, by project, name and version."""
         return await self._tables.run(lambda client: DatasetTable(client).states())
 
     async def forget(self, project_id: str, name: str) -> None:
@@ -51,23 +57,33 @@ class DatasetAnswers:
         self._memory.forget(lambda reading: reading[:2] == (project_id, name))
         await self._tables.run(lambda client: DatasetTable(client).forget(project_id, name))
 
+    def deletions(self, dataset: Dataset) -> int:
+        """How often deletions have been done in a dataset's collection."""
+        return self._deletions.times_done(dataset.project_id, (dataset.collection,))
+
     async def refresh(self, dataset: Dataset) -> None:
         """Make the buckets that are missing, and those of the last 48 hours before the last refresh anew."""
         now = time.time_ns() // 1_000_000
         definition = dataset.definition(now)
         assert definition.timeframe is not None
         spans = whole_buckets(definition, definition.timeframe)
-        kept = await self._kept(dataset, spans)
+        deletions = self.deletions(dataset)
+        kept = await self._kept(dataset, deletions, spans)
         again = max(kept.made.values(), default=0) - AGAIN_MS
         first = next((i for i, span in enumerate(spans) if span.start not in kept.made or span.end > again), len(spans))
         for start in range(first, len(spans), BUCKETS_AT_ONCE):
-            await self._make(dataset, spans[start : start + BUCKETS_AT_ONCE])
+            await self._make(dataset, deletions, spans[start : start + BUCKETS_AT_ONCE])
 
     async def result(
-        self, dataset: Dataset, candidates: Sequence[Index], timeframe: Timeframe, filters: Sequence[dict[str, Any]]
+        self,
+        dataset: Dataset,
+        candidates: Sequence[Index],
+        timeframe: Timeframe,
+        filters: Sequence[dict[str, Any]],
+        key_id: str,
     ) -> list[dict[str, Any]]:
         """The values of an index (the first candidate that has any) in each bucket that a timeframe touches, start and end in
-        milliseconds; under filters, which only events themselves can tell.
+        milliseconds; under filters, which only events themselves can tell. What has to be asked for is asked for a key.
         """
         spans = whole_buckets(dataset.definition(time.time_ns() // 1_000_000), timeframe)
         values: list[Any] = []
@@ -86,22 +102,23 @@ class DatasetAnswers:
             rest = Timeframe(spans[len(values)].start, spans[-1].end)
             forced = index_filters(dataset.index_by, candidates)
             question = dataset.question(rest, forced, indexed=False)
-            values += [bucket["value"] for bucket in await self._ask(dataset, question, filters)]
+            with self._queries.place(key_id):
+                values += [bucket["value"] for bucket in await self._ask(dataset, question, filters)]
         return [
             {"start": span.start, "end": span.end, "value": value} for span, value in zip(spans, values, strict=True)
         ]
 
-    async def _make(self, dataset: Dataset, spans: Sequence[Timeframe]) -> None:
+    async def _make(self, dataset: Dataset, deletions: int, spans: Sequence[Timeframe]) -> None:
         now = time.time_ns() // 1_000_000
         whole = Timeframe(spans[0].start, spans[-1].end)
         try:
-            answer = await self._ask(dataset, dataset.question(whole), ())
+            answer = await self._ask(dataset, dataset.question(whole), (), background=True)
         except QueryError as error:
             if error.name not in TOO_MUCH or len(spans) == 1:
                 raise
             half = len(spans) // 2
-            await self._make(dataset, spans[:half])
-            await self._make(dataset, spans[half:])
+            await self._make(dataset, deletions, spans[:half])
+            await self._make(dataset, deletions, spans[half:])
             return
         rows: list[Row] = [
             (span.start, index_text(index), dumped(value).decode())
@@ -109,33 +126,40 @@ class DatasetAnswers:
             for index, value in dataset.values(bucket["value"])
         ]
         await self._tables.run(
-            lambda client: DatasetTable(client).store(dataset, now, [span.start for span in spans], rows)
+            lambda client: DatasetTable(client).store(dataset, deletions, now, [span.start for span in spans], rows)
         )
 
     async def _ask(
-        self, dataset: Dataset, question: dict[str, Any], filters: Sequence[dict[str, Any]]
+        self,
+        dataset: Dataset,
+        question: dict[str, Any],
+        filters: Sequence[dict[str, Any]],
+        *,
+        background: bool = False,
     ) -> list[dict[str, Any]]:
         parameters = restrict(dataset.analysis, question, filters)
-        reply = await self._queries.answer(dataset.project_id, dataset.analysis, parameters)
+        reply = await self._queries.answer(dataset.project_id, dataset.analysis, parameters, background=background)
         buckets: list[dict[str, Any]] = json.loads(reply.text)["result"]  # not orjson: sums may be beyond 64 bits
         return buckets
 
     async def _remembered(self, dataset: Dataset, spans: Sequence[Timeframe], texts: Sequence[str]) -> Kept:
         """What is kept; where no bucket is missing it is read again when a refresh is due, and each second while that is late."""
-        reading = Reading(
-            dataset.project_id, dataset.name, dataset.version, spans[0].start, spans[-1].end, tuple(texts)
-        )
+        deletions = self.deletions(dataset)
+        span = spans[0].start, spans[-1].end
+        reading = Reading(dataset.project_id, dataset.name, dataset.version, deletions, *span, tuple(texts))
         kept = self._memory.get(reading)
         if kept is None:
-            kept = await self._kept(dataset, spans, texts)
+            kept = await self._kept(dataset, deletions, spans, texts)
             if len(kept.made) == len(spans):
                 due = max(kept.made.values()) / 1000 + REFRESH_SECONDS
                 size = len(spans) * (1 + len(kept.values))
                 self._memory.put(reading, kept, size, max(due, time.time() + LOOK_AGAIN_SECONDS))
         return kept
 
-    async def _kept(self, dataset: Dataset, spans: Sequence[Timeframe], indexes: Sequence[str] = ()) -> Kept:
+    async def _kept(
+        self, dataset: Dataset, deletions: int, spans: Sequence[Timeframe], indexes: Sequence[str] = ()
+    ) -> Kept:
         if not spans:
             return Kept()
         start, end = spans[0].start, spans[-1].end
-        return await self._tables.run(lambda client: DatasetTable(client).read(dataset, start, end, indexes))
+        return await self._tables.run(lambda client: DatasetTable(client).read(dataset, deletions, start, end, indexes))

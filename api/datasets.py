@@ -54,7 +54,8 @@ class Datasets:
         self._plane = plane
         self._writer = writer
         self._answers = answers
-        self._refreshed: dict[tuple[str, str, int], float] | None = None  # seconds; None: to be read from ClickHouse
+        # When each was refreshed (seconds), by its key and how many deletions had been done; None: to be read from ClickHouse.
+        self._refreshed: dict[tuple[tuple[str, str, int], int], float] | None = None
 
     def routes(self, project: str) -> list[BaseRoute]:
         """The routes, under a project's path."""
@@ -71,29 +72,26 @@ class Datasets:
         """What is to be refreshed, and when. Raises QueryError (503)."""
         if self._refreshed is None:
             states = await self._answers.states()
-            self._refreshed = {key: state.refreshed_at / 1000 for key, state in states.items()}
-        refreshed = self._refreshed
-        found = (read_dataset(record) for record in self._plane.records(KIND))
-        return [
-            Job(
-                ("dataset", dataset.project_id, dataset.name),
-                refreshed.get(_key(dataset), -REFRESH_SECONDS) + REFRESH_SECONDS,
-                self._refreshing(dataset),
-            )
-            for dataset in found
-            if dataset is not None
-        ]
+            self._refreshed = {(key, state.deletions): state.refreshed_at / 1000 for key, state in states.items()}
+        jobs = []
+        for dataset in (read_dataset(record) for record in self._plane.records(KIND)):
+            if dataset is not None:
+                deletions = self._answers.deletions(dataset)
+                due = self._refreshed.get((_key(dataset), deletions), -REFRESH_SECONDS) + REFRESH_SECONDS
+                name = ("dataset", dataset.project_id, dataset.name)
+                jobs.append(Job(name, due, self._refreshing(dataset, deletions)))
+        return jobs
 
     def lease_changed(self) -> None:
         """Another replica may have refreshed meanwhile."""
         self._refreshed = None
 
-    def _refreshing(self, dataset: Dataset) -> Callable[[], Any]:
+    def _refreshing(self, dataset: Dataset, deletions: int) -> Callable[[], Any]:
         async def refresh() -> None:
             started = time.time()
             await self._answers.refresh(dataset)
             if self._refreshed is not None:
-                self._refreshed[_key(dataset)] = started
+                self._refreshed[_key(dataset), deletions] = started
 
         return refresh
 
@@ -178,7 +176,7 @@ class Datasets:
         now = time.time_ns() // 1_000_000
         zone = dataset.definition(now).zone
         timeframe = parse_timeframe(given["timeframe"], zone, now)
-        buckets = await self._answers.result(dataset, candidates, timeframe, grant.filters)
+        buckets = await self._answers.result(dataset, candidates, timeframe, grant.filters, grant.key_id)
         result = [
             {"timeframe": {"start": iso(one["start"], zone), "end": iso(one["end"], zone)}, "value": one["value"]}
             for one in buckets

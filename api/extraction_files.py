@@ -1,4 +1,5 @@
-"""Extractions into files: written one after another in the background, kept in the data directory for a while.
+"""Extractions into files: written one after another in the background, kept in the data directory for a while, unless events of
+their collection are deleted.
 
 Each has a folder, `extractions/<project>/<id>/`, with what is known of it (`about.json`) and its file once it is whole. What was not
 finished when the process ended is begun again at the next start. Replicas have files of their own unless they share the folder.
@@ -21,7 +22,7 @@ import orjson
 import structlog
 
 from api.connections import Connections
-from headwater.control import Grant
+from headwater.control import ControlPlane, Grant
 from headwater.query import QueryError
 from headwater.query.clickhouse import extracted
 from headwater.query.definition import Definition, parse_definition
@@ -31,6 +32,7 @@ from headwater.query.zones import iso
 from headwater.settings import Settings
 
 MOST_UNFINISHED = 10  # of a project; they are written one after another
+LOOK_SECONDS = 1.0  # how often it is seen whether deletions have been done
 DAY = 86_400_000
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -40,20 +42,23 @@ log = structlog.get_logger("headwater.api")
 class ExtractionFiles:
     """The extractions of all projects. Its methods touch the disk shortly."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, plane: ControlPlane) -> None:
+        self._plane = plane
         self._folder = settings.data_dir / "extractions"
         self._keep = round(settings.extraction_keep_days * DAY)
         self._limits = Limits.of(settings)
         self._connections = Connections(settings.clickhouse, self._limits)
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="extraction")
         self._stopping = threading.Event()
+        self._removing = threading.Thread(target=self._remove, name="extraction-remover", daemon=True)
         self._cancellation = Cancellation()
 
     def start(self) -> None:
-        """Take up what was left unfinished."""
+        """Take up what was left unfinished, and remove files from now on when deletions make them out of date."""
         for about in self._all("*"):
             if about["status"] == "processing":
                 self._writing.submit(self._write, about)
+        self._removing.start()
 
     def stop(self) -> None:
         """End what is being written; it is begun again at the next start."""
@@ -62,6 +67,8 @@ class ExtractionFiles:
         with suppress(QueryError), self._connections.lent() as client:
             self._cancellation.cancel(client)
         self._writing.shutdown()
+        if self._removing.is_alive():
+            self._removing.join()
         self._connections.close()
 
     def begin(self, grant: Grant, parameters: Mapping[str, Any], now: int) -> dict[str, Any]:
@@ -75,6 +82,7 @@ class ExtractionFiles:
             "id": uuid.uuid4().hex,
             "project_id": grant.project_id,
             "key_id": grant.key_id,
+            "filters": grant.filters,  # those that it is made under
             "status": "processing",
             "requested": now,
             # Neither a secret nor an address is kept.
@@ -88,14 +96,15 @@ class ExtractionFiles:
         """What is known of the extractions that a key may see: its own, and with the master key all; the newest first."""
         self._forget_old(grant.project_id)
         seen = [about for about in self._all(grant.project_id) if _may_see(grant, about)]
+        seen = [about for about in seen if _may_have(grant, about)]
         return [self._public(about) for about in sorted(seen, key=lambda about: -int(about["requested"]))]
 
     def one(self, grant: Grant, extraction_id: str) -> dict[str, Any]:
-        """What is known of an extraction. Raises QueryError (404)."""
+        """What is known of an extraction. Raises QueryError: 404 where there is none, 403 where the key's filters are others now."""
         return self._public(self._found(grant, extraction_id))
 
     def file(self, grant: Grant, extraction_id: str) -> Path:
-        """The file of an extraction. Raises QueryError: 404 where there is none, 409 where it is not written yet or cannot be."""
+        """The file of an extraction. Raises QueryError as `one` does, and 409 where it is not written yet or cannot be."""
         about = self._found(grant, extraction_id)
         if about["status"] != "done":
             raise QueryError("ExtractionNotReadyError", f"The extraction is {about['status']}.", 409)
@@ -106,10 +115,27 @@ class ExtractionFiles:
         if _ID.fullmatch(extraction_id):
             for about in self._all(grant.project_id, extraction_id):
                 if _may_see(grant, about):
+                    if not _may_have(grant, about):
+                        raise QueryError(
+                            "InvalidApiKeyError",
+                            "The key given has filters that the extraction was not made under; ask for it again.",
+                            403,
+                        )
                     return about
-        raise QueryError("ResourceNotFoundError", "There is no such extraction, or its time is over.", 404)
+        raise QueryError(
+            "ResourceNotFoundError",
+            "There is no such extraction, its time is over, or events of its collection were deleted since.",
+            404,
+        )
 
     def _write(self, about: dict[str, Any]) -> None:
+        """Write a file; from its beginning where a deletion is done meanwhile."""
+        while not self._written(about):
+            log.info("extraction begun again", project=about["project_id"], extraction=about["id"])
+
+    def _written(self, about: dict[str, Any]) -> bool:
+        """Whether writing it has come to an end, good or bad; False where it may hold what was deleted meanwhile."""
+        about["deletions"] = self._times_done(about)
         query = parse_definition("extraction", about["parameters"], about["requested"])
         assert isinstance(query, Definition)
         name = f"{about['id']}.{ENDINGS[query.content_type]}.gz"
@@ -118,15 +144,17 @@ class ExtractionFiles:
             with self._connections.lent() as client, part.open("wb") as file:
                 for piece in extracted(client, query, about["project_id"], self._limits, self._cancellation):
                     if self._stopping.is_set():
-                        return
+                        return True
                     file.write(piece)
                 file.flush()
                 os.fsync(file.fileno())
+            if self._is_outdated(about):
+                return False
             part.rename(part.with_name(name))
             about |= {"status": "done", "file": name, "bytes": part.with_name(name).stat().st_size}
         except QueryError as error:
             if self._stopping.is_set():
-                return
+                return True
             about |= {"status": "failed", "error": {"error_code": error.name, "message": error.message}}
             log.warning("extraction failed", project=about["project_id"], extraction=about["id"], error=error.name)
         except OSError as error:
@@ -135,6 +163,7 @@ class ExtractionFiles:
         finally:
             part.unlink(missing_ok=True)
         self._note(about | {"finished": _now()})
+        return True
 
     def _note(self, about: Mapping[str, Any]) -> None:
         """Keep what is known, whole or not at all."""
@@ -151,8 +180,25 @@ class ExtractionFiles:
 
     def _forget_old(self, project_id: str) -> None:
         for about in self._all(project_id):
-            if "finished" in about and about["finished"] + self._keep < _now():
+            if "finished" in about and (about["finished"] + self._keep < _now() or self._is_outdated(about)):
                 shutil.rmtree(self._place(about), ignore_errors=True)
+
+    def _remove(self) -> None:
+        """Remove the files that deletions have made out of date, whether somebody asks for them or not."""
+        seen = None
+        while not self._stopping.wait(LOOK_SECONDS):
+            done = self._plane.deletions.times_done_in_all
+            if self._plane.caught_up and done != seen:
+                self._forget_old("*")
+                seen = done
+
+    def _times_done(self, about: Mapping[str, Any]) -> int:
+        collection = about["parameters"].get("event_collection")
+        return self._plane.deletions.times_done(about["project_id"], (collection,))
+
+    def _is_outdated(self, about: Mapping[str, Any]) -> bool:
+        """Whether a file was written before a deletion in its collection."""
+        return int(about.get("deletions", 0)) < self._times_done(about)
 
     def _place(self, about: Mapping[str, Any]) -> Path:
         return self._folder / str(about["project_id"]) / str(about["id"])
@@ -175,6 +221,11 @@ class ExtractionFiles:
 def _may_see(grant: Grant, about: Mapping[str, Any]) -> bool:
     """A key sees its own extractions only: others' may hold events that it may not read."""
     return grant.kind == "master" or about["key_id"] == grant.key_id
+
+
+def _may_have(grant: Grant, about: Mapping[str, Any]) -> bool:
+    """Whether an extraction was made under all filters that the key has by now."""
+    return all(one in about.get("filters", []) for one in grant.filters)
 
 
 def _now() -> int:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any, NamedTuple, TypeVar
 
 import structlog
@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from api.admission import Admission
 from api.connections import Connections
 from api.extraction_files import ExtractionFiles
+from api.refresher import AT_ONCE
 from api.responses import dumped, json_response, parts_response
 from headwater import metrics
 from headwater.control import Grant
@@ -33,7 +34,6 @@ THREADS = 8
 MOST_WAITING = 64  # beyond it a query is refused: it would only wait
 KILL_AGAIN_SECONDS = 0.2
 METADATA = "execution_metadata"  # what Keen calls it, beside `result`
-INTERNAL = "internal"  # whose queries those are that no key asked for
 
 log = structlog.get_logger("headwater.api")
 
@@ -55,6 +55,7 @@ class Queries:
         self._files = files
         self._limits = Limits.of(settings)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="query")
+        self._background = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="refresh")
         self._catalogue = TypeCatalogue()
         self._connections = Connections(settings.clickhouse, self._limits)
         self._admission = Admission(THREADS + MOST_WAITING, settings.query_max_concurrent_per_key)
@@ -80,16 +81,27 @@ class Queries:
             work = self._threads.submit(self._answered, grant.project_id, query, cancellation, told=told)
             return parts_response([(await self._wanted(request, work, cancellation)).text])
 
-    async def answer(self, project_id: str, analysis: str, parameters: dict[str, Any]) -> Reply:
-        """What `respond` would send, without metadata, for routes that ask themselves. Raises QueryError."""
-        with _measured(project_id, analysis), self._admission.admitted(INTERNAL):
+    async def answer(
+        self, project_id: str, analysis: str, parameters: dict[str, Any], *, background: bool = False
+    ) -> Reply:
+        """What `respond` would send, without metadata, for routes that ask themselves. Raises QueryError.
+
+        Those that ask for a key take a `place` first. What is asked in the `background` has threads of its own: neither does it
+        wait for keys' queries, nor they for it.
+        """
+        with _measured(project_id, analysis):
             query = parse_definition(analysis, parameters, _now())
-            work = self._threads.submit(self._answered, project_id, query, Cancellation())
-            return await asyncio.wrap_future(work)
+            threads = self._background if background else self._threads
+            return await asyncio.wrap_future(threads.submit(self._answered, project_id, query, Cancellation()))
+
+    def place(self, key_id: str) -> AbstractContextManager[None]:
+        """A key's place among the queries under way. Entering raises QueryError (429) where there is none."""
+        return self._admission.admitted(key_id)
 
     def close(self) -> None:
         """Wait for the queries that run, and drop those that wait."""
-        self._threads.shutdown(cancel_futures=True)
+        for threads in (self._threads, self._background):
+            threads.shutdown(cancel_futures=True)
         self._connections.close()
 
     def _answered(self, project_id: str, query: Query, cancellation: Cancellation, told: bool = False) -> Reply:

@@ -13,7 +13,7 @@ from headwater.query import QueryError
 from headwater.saved.lease import Lease
 
 LOOK_SECONDS = 0.5
-AT_ONCE = 2  # refreshes; those who ask directly are to have the other threads
+AT_ONCE = 2  # refreshes
 RETRY_SECONDS = 60.0
 
 log = structlog.get_logger("headwater.saved")

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC
 from typing import Any
 
@@ -68,28 +69,25 @@ class SavedQueries:
         """What is to be refreshed, and when. Raises QueryError (503)."""
         if self._times is None:
             self._times = await self._results.times()
-        times = self._times
-        found = (read_saved(record) for record in self._plane.records(KIND))
-        return [
-            Job(("saved query", saved.project_id, saved.name), self._due(saved, times), self._refreshing(saved))
-            for saved in found
-            if saved is not None and saved.refresh_rate
-        ]
+        jobs = []
+        for saved in (read_saved(record) for record in self._plane.records(KIND)):
+            if saved is not None and saved.refresh_rate:
+                with suppress(QueryError):  # a definition that this version does not take any more
+                    key = self._results.key(saved)
+                    made_at = self._times.get(key)
+                    due = 0.0 if made_at is None else made_at / 1000 + saved.refresh_rate
+                    jobs.append(Job(("saved query", saved.project_id, saved.name), due, self._refreshing(saved, key)))
+        return jobs
 
     def lease_changed(self) -> None:
         """Another replica may have made results meanwhile."""
         self._times = None
 
-    @staticmethod
-    def _due(saved: SavedQuery, times: dict[ResultKey, int]) -> float:
-        made_at = times.get(ResultKey(saved.project_id, saved.name, saved.version))
-        return 0.0 if made_at is None else made_at / 1000 + saved.refresh_rate
-
-    def _refreshing(self, saved: SavedQuery) -> Callable[[], Any]:
+    def _refreshing(self, saved: SavedQuery, key: ResultKey) -> Callable[[], Any]:
         async def refresh() -> None:
             made = await self._results.refresh(saved)
             if self._times is not None:
-                self._times[ResultKey(saved.project_id, saved.name, saved.version)] = made.made_at
+                self._times[key] = made.made_at
 
         return refresh
 
@@ -173,7 +171,7 @@ class SavedQueries:
             raise QueryError("InvalidApiKeyError", "The key given does not permit this saved query.", 403)
         if saved is None:
             raise _no_such()
-        made = await self._results.answer(saved, grant.saved_query_filters(name))
+        made = await self._results.answer(saved, grant.saved_query_filters(name), grant.key_id)
         described = _shown(saved, made)
         if wants_metadata(request.query_params) and made.execution is not None:
             described[METADATA] = made.execution.metadata

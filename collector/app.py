@@ -31,7 +31,7 @@ def create_app(settings: Settings) -> Starlette:
             yield
             publisher.close()
 
-    keen = KeenRoutes(settings, Access(plane), publisher)
+    keen = KeenRoutes(settings, Access(plane, scoped_keys=settings.scoped_keys), publisher)
     app = Starlette(routes=keen.routes(), lifespan=lifespan, exception_handlers={HTTPException: _no_route})
     app.state.hot_route = keen.hot_route
     app.state.ready = lambda: plane.caught_up and publisher.reachable()

@@ -106,6 +106,10 @@ class Settings(BaseSettings):
     body_max_bytes: int = Field(
         10_000_000, ge=1_000, description="Largest request body that the collector accepts, after decompression."
     )
+    scoped_keys: bool = Field(
+        True,
+        description="Whether Keen's legacy scoped keys are taken. They carry no proof of who made them (no MAC): the holder of one can change parts of it at will. Set it to false where no client has any.",
+    )
     event_max_depth: int = Field(100, ge=2, le=500, description="Deepest nesting of an event.")
     ack_timeout_seconds: float = Field(
         10.0, gt=0, description="How long the collector waits for Kafka to acknowledge before it answers 503."

@@ -21,8 +21,10 @@ class AccessError(Exception):
 class Access:
     """Checks projects and keys against the control plane. Belongs to one event loop."""
 
-    def __init__(self, plane: ControlPlane) -> None:
+    def __init__(self, plane: ControlPlane, *, scoped_keys: bool = True) -> None:
+        """Without `scoped_keys` none of Keen's legacy scoped keys is valid."""
         self._plane = plane
+        self._scoped_keys = scoped_keys
         self._looking = asyncio.Lock()
         self._next: asyncio.Future[bool] | None = None  # a look that has not begun, so it serves all who ask now
 
@@ -55,7 +57,7 @@ class Access:
         key = self._plane.key(raw_key)
         if key is not None:
             return key.grant if key.active and key.project_id == project_id else None
-        if not looks_scoped(raw_key):
+        if not self._scoped_keys or not looks_scoped(raw_key):
             return None
         for master in self._plane.master_keys(project_id):
             grant = open_scoped(raw_key, master.key, project_id, key_id(raw_key)) if master.active else None

@@ -5,7 +5,7 @@ were received or processed up to its instant, so an event that is put out a seco
 and one that is sent after the deletion was answered is not.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +40,11 @@ class Deletion:
     def what(self) -> str:
         """What is deleted: `property`, `collection` or `events`."""
         return "property" if self.property_name is not None else "collection" if self.whole else "events"
+
+    @property
+    def times_done(self) -> int:
+        """How often it has been done, as far as is known; never goes down."""
+        return self.asked - (self.done_at is None)
 
 
 def deletion_body(deletion: Deletion, seal: Seal) -> dict[str, Any]:
@@ -85,6 +90,7 @@ class Deletions:
     def __init__(self) -> None:
         self._by_id: dict[str, Deletion] = {}
         self._by_collection: dict[tuple[str, str], tuple[Deletion, ...]] = {}
+        self._times_done: dict[tuple[str, str], int] = {}
 
     def put(self, deletion: Deletion) -> None:
         """Take in a deletion in its newest version."""
@@ -92,6 +98,7 @@ class Deletions:
         key = deletion.project_id, deletion.collection
         others = [one for one in self._by_collection.get(key, ()) if one.id != deletion.id]
         self._by_collection[key] = tuple(sorted([*others, deletion], key=lambda one: (one.deleted_at, one.id)))
+        self._times_done[key] = sum(one.times_done for one in self._by_collection[key])
 
     def get(self, deletion_id: str) -> Deletion | None:
         """A deletion by its id."""
@@ -100,6 +107,18 @@ class Deletions:
     def of(self, project_id: str, collection: str) -> tuple[Deletion, ...]:
         """The deletions of a collection."""
         return self._by_collection.get((project_id, collection), ())
+
+    def times_done(self, project_id: str, collections: Iterable[str]) -> int:
+        """How often deletions have been done in collections: what was read of them when it was less may hold what is deleted.
+
+        It follows from the records alone and never goes down, so it is the same in every process that has read as far.
+        """
+        return sum(self._times_done.get((project_id, name), 0) for name in collections)
+
+    @property
+    def times_done_in_all(self) -> int:
+        """How often deletions have been done, in all collections of all projects."""
+        return sum(list(self._times_done.values()))
 
     def of_project(self, project_id: str) -> list[Deletion]:
         """All deletions of a project."""

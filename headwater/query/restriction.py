@@ -16,12 +16,15 @@ MAX_DEPTH = 50
 def restrict(analysis: str, params: Mapping[str, Any], filters: Filters) -> dict[str, Any]:
     """The parameters of an analysis with `filters` put onto the query and onto every part of it that names a collection.
 
-    Steps of a funnel, the events of a retention and whatever else has an `event_collection` or filters of its own, at any
+    The events of a retention and whatever else has an `event_collection` or filters of its own, at any
     depth and as JSON text too. `filters` are Keen's; none of the query's can widen them, since filters beside each other must
     all hold. Raises QueryError where the query's own filters are none.
     """
     if not filters:
         return dict(params)
+    if analysis == "funnel":
+        # They hold for every step, and the steps that the reply repeats are those that were asked.
+        return dict(params) | {"filters": [*_listed(params.get("filters")), *filters]}
     restricted = {name: _restricted(value, filters, 1) for name, value in params.items() if name != "filters"}
     return restricted | {"filters": [*_listed(params.get("filters")), *filters]}
 

@@ -44,6 +44,12 @@ class Dataset:
         name: str = self.query["analysis_type"]
         return name
 
+    @property
+    def collection(self) -> str:
+        """The collection that it reads."""
+        name: str = self.query["event_collection"]
+        return name
+
     def definition(self, now: int) -> Definition:
         """The question seen at an instant: its timeframe is what is kept."""
         definition = parse_definition(self.analysis, self.query, now)

@@ -14,17 +14,19 @@ BUCKET = ""  # the index of the row that says that a bucket was made
 STATEMENTS = (
     f"CREATE DATABASE IF NOT EXISTS {DATABASE}",
     f"CREATE TABLE IF NOT EXISTS {TABLE} (project_id String, name String, version Int64, key String, start Int64, "
-    "made_at Int64, value String CODEC(ZSTD)) "
+    "made_at Int64, value String CODEC(ZSTD), deletions Int64) "
     "ENGINE = ReplacingMergeTree(made_at) ORDER BY (project_id, name, version, key, start)",
+    f"ALTER TABLE {TABLE} ADD COLUMN IF NOT EXISTS deletions Int64",  # tables of before had none
 )
 OF_ONE = "project_id = {project_id:String} AND name = {name:String} AND version = {version:Int64}"
 READ = (
     f"SELECT key, start, max(made_at), argMax(value, made_at) FROM {TABLE} WHERE {OF_ONE} "  # noqa: S608 - names of ours
-    "AND key IN {indexes:Array(String)} AND start >= {start:Int64} AND start < {end:Int64} GROUP BY key, start"
+    "AND deletions >= {deletions:Int64} AND key IN {indexes:Array(String)} "
+    "AND start >= {start:Int64} AND start < {end:Int64} GROUP BY key, start"
 )
 STATES = (
-    f"SELECT project_id, name, version, max(start), max(made_at) FROM {TABLE} "  # noqa: S608 - as above
-    "WHERE key = '' GROUP BY project_id, name, version"
+    f"SELECT project_id, name, version, max(start), max(made_at), deletions FROM {TABLE} "  # noqa: S608 - as above
+    "WHERE key = '' GROUP BY project_id, name, version, deletions ORDER BY deletions"
 )
 FORGET = f"DELETE FROM {TABLE} WHERE project_id = {{project_id:String}} AND name = {{name:String}}"  # noqa: S608 - as above
 
@@ -41,10 +43,12 @@ class Kept:
 
 @dataclass(frozen=True)
 class State:
-    """How far a dataset is: the start of its newest bucket, and when it was refreshed, in milliseconds since 1970 UTC."""
+    """How far a dataset is: the start of its newest bucket, and when it was refreshed, in milliseconds since 1970 UTC; and how
+    often deletions had been done in its collection before."""
 
     latest: int
     refreshed_at: int
+    deletions: int
 
 
 class DatasetTable:
@@ -53,10 +57,11 @@ class DatasetTable:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def read(self, dataset: Dataset, start: int, end: int, indexes: Sequence[str] = ()) -> Kept:
-        """What is kept of the buckets that start in a span; a value that a later making of its bucket did not give is none."""
+    def read(self, dataset: Dataset, deletions: int, start: int, end: int, indexes: Sequence[str] = ()) -> Kept:
+        """What is kept of the buckets that start in a span and were made after so many deletions, or more; a value that a later
+        making of its bucket did not give is none."""
         kept = Kept()
-        asked = _of_one(dataset) | {"indexes": [BUCKET, *indexes], "start": start, "end": end}
+        asked = _of_one(dataset) | {"deletions": deletions, "indexes": [BUCKET, *indexes], "start": start, "end": end}
         rows = rows_of(self._client, READ, asked)
         kept.made.update({row[1]: row[2] for row in rows if row[0] == BUCKET})
         for index, bucket, made_at, value in rows:
@@ -64,9 +69,11 @@ class DatasetTable:
                 kept.values.setdefault(index, {})[bucket] = value
         return kept
 
-    def store(self, dataset: Dataset, made_at: int, buckets: Iterable[int], rows: Iterable[Row]) -> None:
-        """Keep what was made at an instant: these buckets with these values, and no others."""
-        of = _of_one(dataset) | {"made_at": made_at}
+    def store(
+        self, dataset: Dataset, deletions: int, made_at: int, buckets: Iterable[int], rows: Iterable[Row]
+    ) -> None:
+        """Keep what was made at an instant, after so many deletions: these buckets with these values, and no others."""
+        of = _of_one(dataset) | {"made_at": made_at, "deletions": deletions}
         lines = [orjson.dumps(of | {"key": index, "start": start, "value": value}) for start, index, value in rows]
         lines += [orjson.dumps(of | {"key": BUCKET, "start": start, "value": ""}) for start in buckets]
         columns = [*of, "key", "start", "value"]
@@ -74,7 +81,7 @@ class DatasetTable:
 
     def states(self) -> dict[tuple[str, str, int], State]:
         """How far each dataset is, by project, name and version."""
-        return {(row[0], row[1], row[2]): State(row[3], row[4]) for row in rows_of(self._client, STATES, {})}
+        return {(row[0], row[1], row[2]): State(*row[3:]) for row in rows_of(self._client, STATES, {})}
 
     def forget(self, project_id: str, name: str) -> None:
         """Delete all that is kept of a dataset."""

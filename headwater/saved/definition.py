@@ -1,12 +1,17 @@
 """A saved query: a question with a name, and how often its answer is made anew."""
 
 import re
+import time
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from headwater.control.records import Record, object_record
+from headwater.query.definition import parse_definition
+from headwater.query.funnel import Funnel
+from headwater.query.retention import Retention
 
 KIND = "saved_query"  # of its records in the control plane
 REFRESH_RATE_MAX = 172_800  # seconds
@@ -36,6 +41,21 @@ class SavedQuery:
     def parameters(self) -> dict[str, Any]:
         """The analysis' parameters."""
         return {name: value for name, value in self.query.items() if name != "analysis_type"}
+
+    @property
+    def collections(self) -> frozenset[str]:
+        """The collections that it reads. Raises QueryError where its definition is none any more."""
+        return _collections(self.analysis, orjson.dumps(self.parameters))
+
+
+@lru_cache(maxsize=10_000)
+def _collections(analysis: str, parameters: bytes) -> frozenset[str]:
+    query = parse_definition(analysis, orjson.loads(parameters), time.time_ns() // 1_000_000)
+    if isinstance(query, Funnel):
+        return frozenset(step.deed.collection for step in query.steps)
+    if isinstance(query, Retention):
+        return frozenset((query.first.collection, query.returning.collection))
+    return frozenset((query.collection,))
 
 
 def is_name(name: str) -> bool:

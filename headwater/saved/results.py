@@ -15,18 +15,19 @@ KEPT_DAYS = 30
 STATEMENTS = (
     f"CREATE DATABASE IF NOT EXISTS {DATABASE}",
     f"CREATE TABLE IF NOT EXISTS {TABLE} (project_id String, name String, filters String, version Int64, "
-    "made_at DateTime64(3, 'UTC'), seconds Float64, result String CODEC(ZSTD)) "
+    "made_at DateTime64(3, 'UTC'), seconds Float64, result String CODEC(ZSTD), deletions Int64) "
     "ENGINE = ReplacingMergeTree(made_at) ORDER BY (project_id, name, filters) "
     f"TTL toDateTime(made_at) + INTERVAL {KEPT_DAYS} DAY",
+    f"ALTER TABLE {TABLE} ADD COLUMN IF NOT EXISTS deletions Int64",  # tables of before had none
 )
 LOAD = (
     f"SELECT toUnixTimestamp64Milli(made_at), seconds, result FROM {TABLE} "  # noqa: S608 - names of ours
     "WHERE project_id = {project_id:String} AND name = {name:String} AND filters = {filters:String} "
-    "AND version = {version:Int64} ORDER BY made_at DESC LIMIT 1"
+    "AND version = {version:Int64} AND deletions >= {deletions:Int64} ORDER BY made_at DESC LIMIT 1"
 )
 TIMES = (
-    "SELECT project_id, name, version, max(toUnixTimestamp64Milli(made_at)) "  # noqa: S608 - as above
-    f"FROM {TABLE} WHERE filters = '' GROUP BY project_id, name, version"
+    "SELECT project_id, name, version, deletions, max(toUnixTimestamp64Milli(made_at)) "  # noqa: S608 - as above
+    f"FROM {TABLE} WHERE filters = '' GROUP BY project_id, name, version, deletions"
 )
 FORGET = f"DELETE FROM {TABLE} WHERE project_id = {{project_id:String}} AND name = {{name:String}}"  # noqa: S608 - as above
 
@@ -46,12 +47,14 @@ class Made:
 
 @dataclass(frozen=True)
 class ResultKey:
-    """What a result is of: a version of a saved query, and the filters it was made under ("" for none)."""
+    """What a result is of: a version of a saved query, the filters it was made under ("" for none), and how often deletions had
+    been done in its collections before that."""
 
     project_id: str
     name: str
     version: int
     filters: str = ""
+    deletions: int = 0
 
 
 class Results:
@@ -61,7 +64,7 @@ class Results:
         self._client = client
 
     def load(self, key: ResultKey) -> Made | None:
-        """The newest result."""
+        """The newest result, made after as many deletions or more."""
         rows = rows_of(self._client, LOAD, vars(key))
         return Made(rows[0][0], rows[0][1], rows[0][2].encode()) if rows else None
 
@@ -72,7 +75,8 @@ class Results:
 
     def times(self) -> dict[ResultKey, int]:
         """When the newest result of every query without filters was made."""
-        return {ResultKey(row[0], row[1], row[2]): row[3] for row in rows_of(self._client, TIMES, {})}
+        rows = rows_of(self._client, TIMES, {})
+        return {ResultKey(row[0], row[1], row[2], deletions=row[3]): row[4] for row in rows}
 
     def forget(self, project_id: str, name: str) -> None:
         """Delete every result of a query."""

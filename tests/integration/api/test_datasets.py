@@ -159,11 +159,11 @@ async def test_what_was_kept_long_ago_stays_and_the_last_two_days_are_made_anew(
     sell(api, [h for h in range(240) if h % 4 == 0 and h % 7])
     assert await results(api, "d", "north", "this_10_days") == before
     # What the hourly refresh does, an hour later:
-    queries, tables = Queries(settings, ExtractionFiles(settings)), KeptTables(settings)
     with ControlPlane(settings).running() as plane:
+        queries, tables = Queries(settings, ExtractionFiles(settings, plane)), KeptTables(settings)
         dataset = read_dataset(plane.record("dataset", f"{api.project.id}:d"))
     assert dataset is not None
-    await DatasetAnswers(queries, tables).refresh(dataset)
+    await DatasetAnswers(queries, tables, plane.deletions).refresh(dataset)
     tables.close()
     queries.close()
     now = await asked(api, QUERY, "this_10_days", eq("shop", "north"))

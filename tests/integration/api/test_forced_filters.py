@@ -3,7 +3,9 @@
 Account 4 has 3 sales and account 5 has 5, which say so in every value; the key may see account 4 only.
 """
 
+import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,7 +14,7 @@ from keen import scoped_keys
 
 from headwater.control import ControlWriter
 from headwater.settings import Settings
-from tests.asking import Api, running_api
+from tests.asking import Api, error_of, running_api
 from tests.querying import event, store
 
 START = 1_704_067_200_000  # 2024-01-01
@@ -154,6 +156,20 @@ async def test_no_analysis_shows_values_of_others(api: Api) -> None:
         assert shown >= 14  # the attempts are real questions, not only refusals
 
 
+async def test_a_funnels_reply_has_the_steps_as_they_were_asked(api: Api) -> None:
+    own = {"property_name": "user", "operator": "exists", "property_value": True}
+    question = {"steps": [STEP, STEP | {"filters": [own]}]}
+    body = {"query": question | {"analysis_type": "funnel"}, "refresh_rate": 86_400}
+    saved = f"{api.root}/queries/saved/steps"
+    assert (await api.http.put(saved, json=body, headers={"Authorization": api.project.master_key})).status_code == 201
+    for key in (await keys(api)).values():
+        headers = {"Authorization": key}
+        funnel = (await api.http.post(f"{api.root}/queries/funnel", json=question, headers=headers)).json()
+        assert funnel["result"] == [3, 3]
+        assert [step["filters"] for step in funnel["steps"]] == [[], [own]]
+        assert (await api.http.get(f"{saved}/result", headers=headers)).json()["result"] == funnel
+
+
 async def test_the_rest_of_the_api_shows_nothing_either(api: Api) -> None:
     for key in (await keys(api)).values():
         for path in (
@@ -170,6 +186,46 @@ async def test_the_rest_of_the_api_shows_nothing_either(api: Api) -> None:
             assert HIDDEN not in answer.text, path
             if path in ("", "/live", "/keys", "/queries/saved"):
                 assert answer.status_code in (403, 404), path
+
+
+async def test_a_file_from_before_the_filters_is_not_for_the_key_any_more(api: Api) -> None:
+    master = {"Authorization": api.project.master_key}
+    body = {"name": "k", "permitted": ["queries"], "options": {}}
+    key = (await api.http.post(f"{api.root}/keys", json=body, headers=master)).json()["key"]
+    own = {"Authorization": key}
+    asked = await api.http.post(
+        f"{api.root}/queries/extraction", json={"event_collection": "sales", "email": "a@b"}, headers=own
+    )
+    one = f"{api.root}/extractions/{asked.json()['extraction']['id']}"
+    deadline = time.monotonic() + 30
+    while (await api.http.get(one, headers=own)).json()["status"] != "done":
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+    file = f"{one}/file"
+    assert (await api.http.get(file, headers=own)).status_code == 200
+    restricted = body | {"options": {"queries": {"filters": [FILTER]}}}
+    assert (await api.http.post(f"{api.root}/keys/{key}", json=restricted, headers=master)).status_code == 200
+    for path in (one, file):
+        error_of(await api.http.get(path, headers=own), 403, "InvalidApiKeyError")
+    assert (await api.http.get(f"{api.root}/extractions", headers=own)).json() == {"extractions": []}
+    assert (await api.http.get(file, headers=master)).status_code == 200
+    await api.http.post(f"{api.root}/keys/{key}", json=body | {"permitted": ["schema"]}, headers=master)
+    error_of(await api.http.get(file, headers=own), 403, "InvalidApiKeyError")
+    await api.http.post(f"{api.root}/keys/{key}", json=body, headers=master)
+    assert (await api.http.get(file, headers=own)).status_code == 200
+    await api.http.post(f"{api.root}/keys/{key}/revoke", headers=master)
+    error_of(await api.http.get(file, headers=own), 401, "InvalidApiKeyError")
+
+
+async def test_a_deployment_may_refuse_scoped_keys_altogether(api: Api) -> None:
+    strict = api.settings.model_copy(update={"scoped_keys": False})
+    question = {"event_collection": "sales"}
+    statuses = {"access": 200, "scoped": 401}
+    async with running_api(strict, api.project) as other:
+        for kind, key in (await keys(api)).items():
+            headers = {"Authorization": key}
+            answer = await other.http.post(f"{api.root}/queries/count", json=question, headers=headers)
+            assert answer.status_code == statuses[kind]
 
 
 async def test_a_scoped_key_writes_only_where_it_may_and_dies_with_its_master_key(api: Api) -> None:

@@ -6,12 +6,16 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from confluent_kafka import ConsumerGroupState
+from confluent_kafka.admin import AdminClient
 
 from api.queries import Queries, Reply
 from headwater.control import ControlPlane, ControlWriter
 from headwater.control.records import Record
+from headwater.kafka import client_config
 from headwater.saved.definition import SavedQuery, saved_record
 from headwater.settings import Settings
+from headwater.topics import control_topic
 from tests.asking import Api, error_of, running_api
 from tests.querying import event, store
 
@@ -76,9 +80,11 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     asked: list[str] = []
     answer = Queries.answer
 
-    async def counted(self: Queries, project_id: str, analysis: str, parameters: dict[str, Any]) -> Reply:
+    async def counted(
+        self: Queries, project_id: str, analysis: str, parameters: dict[str, Any], *, background: bool = False
+    ) -> Reply:
         asked.append(analysis)
-        return await answer(self, project_id, analysis, parameters)
+        return await answer(self, project_id, analysis, parameters, background=background)
 
     monkeypatch.setattr(Queries, "answer", counted)
     return asked
@@ -183,6 +189,62 @@ async def test_a_cached_result_stays_until_it_is_due_and_waiters_share_a_run(api
     assert (await api.http.get(took, headers=master(api))).json()["execution_metadata"]["events_scanned"] == 8
     await put(api, "cached", 200, query=COUNT, refresh_rate=14400)
     assert await result(api, "cached") == 8
+
+
+async def test_replicas_share_the_first_run_too(api: Api, runs: list[str]) -> None:
+    async with running_api(api.settings, api.project) as other:
+        admin, group = AdminClient(client_config(api.settings)), f"{control_topic(api.settings)}.refresher"
+
+        async def both_have_joined() -> bool:
+            found = admin.describe_consumer_groups([group])[group].result(10)
+            return found.state == ConsumerGroupState.STABLE and len(found.members) == 2
+
+        await until(both_have_joined)
+        for name in ("first", "second"):
+            runs.clear()
+            await put(api, name, query=COUNT, refresh_rate=14400)
+            asked = [result(one, name) for one in (api, other) for _ in range(5)]
+            assert await asyncio.gather(*asked) == [3] * 10
+            assert runs == ["count"]
+
+
+async def test_refreshes_take_no_place_of_a_key_and_waiters_one_together(settings: Settings) -> None:
+    """Of two keys with one place each, one has a long question under way; neither that nor its own run hold up the refresh."""
+    async with running_api(settings.model_copy(update={"query_max_concurrent_per_key": 1})) as api:
+        sell(api, 3)
+        for number in range(4):
+            await put(api, f"q{number}", query=COUNT | {"filters": [FILTER] * number}, refresh_rate=14400)
+        # Four runs at most are asked for at once, of which one key has one place; the refresher makes the others.
+        for number in range(4):
+            await until(lambda n=number: answered(api, f"q{n}"))
+        await put(api, "now", query=COUNT)
+        slow = Queries.answer
+        begun, go_on = asyncio.Event(), asyncio.Event()
+
+        async def held(self: Queries, *given: Any, background: bool = False) -> Reply:
+            begun.set()
+            await go_on.wait()
+            return await slow(self, *given, background=background)
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(Queries, "answer", held)
+            waiting = [asyncio.create_task(result(api, "now")) for _ in range(5)]
+            await begun.wait()
+            question = {"event_collection": "sales"}
+            refused = await api.http.post(
+                f"{api.root}/queries/count", json=question, headers={"Authorization": api.project.read_key}
+            )
+            error_of(refused, 429, "TooManyQueriesError")
+            other = await api.http.post(f"{api.root}/queries/count", json=question, headers=master(api))
+            assert other.json() == {"result": 3}
+            go_on.set()
+            assert await asyncio.gather(*waiting) == [3] * 5
+        assert await api.ask("count", event_collection="sales") == 3
+
+
+async def answered(api: Api, name: str) -> bool:
+    headers = {"Authorization": api.project.read_key}
+    return (await api.http.get(f"{api.root}/queries/saved/{name}/result", headers=headers)).status_code == 200
 
 
 async def test_one_replica_refreshes_and_all_answer_after_a_restart(api: Api, runs: list[str]) -> None:

@@ -9,6 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.query import QueryError
+from headwater.query.definition import parse_definition
+from headwater.query.filters import parse_filters
+from headwater.query.funnel import Funnel
 from headwater.query.restriction import restrict
 
 OWN = {"property_name": "city", "operator": "eq", "property_value": "Rome"}
@@ -46,12 +49,27 @@ def choosing(value: Any) -> list[dict[str, Any]]:
 
 @given(st.dictionaries(names.filter(lambda name: name != "filters"), parts_or_text, max_size=4), filters)
 def test_every_part_that_chooses_events_has_the_filters(params: dict[str, Any], own: Any) -> None:
-    restricted = restrict("funnel", params | {"filters": own}, [FORCED])
+    restricted = restrict("retention", params | {"filters": own}, [FORCED])
     assert restricted["filters"][-1] == FORCED
     for part in choosing(restricted):
         assert part["filters"][-1] == FORCED
     before, after = choosing(params), choosing({name: one for name, one in restricted.items() if name != "filters"})
     assert len(before) == len(after)
+
+
+@given(st.dictionaries(names.filter(lambda name: name != "filters"), parts_or_text, max_size=4), filters)
+def test_a_funnels_filters_are_its_own_and_hold_for_every_step(params: dict[str, Any], own: Any) -> None:
+    restricted = restrict("funnel", params | {"filters": own}, [FORCED])
+    assert restricted.pop("filters")[-1] == FORCED
+    assert restricted == params
+    step = {"event_collection": "c", "actor_property": "a", "filters": own}
+    asked = {"steps": [step, step], "filters": own}
+    funnel = parse_definition("funnel", restrict("funnel", asked, [FORCED]), 0)
+    plain = parse_definition("funnel", asked, 0)
+    assert isinstance(funnel, Funnel)
+    assert isinstance(plain, Funnel)
+    assert all(one.deed.filters[-1] == parse_filters([FORCED])[0] for one in funnel.steps)
+    assert [one.echo for one in funnel.steps] == [one.echo for one in plain.steps]
 
 
 @given(st.dictionaries(names, parts_or_text, max_size=4))
@@ -67,7 +85,7 @@ def test_own_filters_stay() -> None:
         {"event_collection": "c", "filters": []},
     ]
     for given_steps in (steps, json.dumps(steps), [json.dumps(step) for step in steps]):
-        restricted = restrict("funnel", {"steps": given_steps, "filters": json.dumps(OWN)}, [FORCED])
+        restricted = restrict("retention", {"steps": given_steps, "filters": json.dumps(OWN)}, [FORCED])
         assert [step["filters"] for step in restricted["steps"]] == [[other, FORCED], [FORCED], [FORCED]]
         assert restricted["filters"] == [OWN, FORCED]
 
@@ -77,7 +95,7 @@ def test_filters_that_are_none_are_refused(own: Any) -> None:
     with pytest.raises(QueryError):
         restrict("count", {"event_collection": "a", "filters": own}, [FORCED])
     with pytest.raises(QueryError):
-        restrict("funnel", {"steps": [{"event_collection": "a", "filters": own}]}, [FORCED])
+        restrict("retention", {"steps": [{"event_collection": "a", "filters": own}]}, [FORCED])
 
 
 def test_a_query_nested_without_end_is_refused() -> None:
