@@ -2,20 +2,20 @@
 
 import atexit
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self, Unpack
+from typing import Any, Protocol, Self, TypeVar, Unpack
 
-import orjson
-
+from headwater.client import calls
 from headwater.client.errors import ConnectError, there
 from headwater.client.event import make_event
-from headwater.client.http import Deleted, HttpTransport
-from headwater.client.questions import Filtering, Questions, Time
+from headwater.client.http import Call, Deleted, HttpTransport
+from headwater.client.questions import Filtering, Questions, Time, Timeframe
+from headwater.client.sending import EXIT_SECONDS, Sending
 from headwater.client.writer import Writer
 from headwater.query import Result
 
-EXIT_SECONDS = 10.0  # how long the interpreter's exit waits for unsent events
+T = TypeVar("T")
 
 
 class Transport(Protocol):
@@ -30,7 +30,7 @@ class Transport(Protocol):
         ...
 
 
-class Client(Questions[Result]):
+class Client(Sending, Questions[Result]):
     """Events in, answers out, for one project. Safe to use from several threads; close it, or use it in a `with`.
 
     Events are sent in the background: `add_event` returns at once, and what is not accepted goes to `on_error` and is
@@ -44,9 +44,9 @@ class Client(Questions[Result]):
         http: HttpTransport | ConnectError,
         master: HttpTransport | ConnectError,
     ) -> None:
-        """`transport` answers queries, `http` says what there is, `master` deletes; they may be one. An error in a part's
-        place says why it is missing, and is raised by the calls that need it."""
-        self._writer = writer
+        """`transport` answers queries, `http` says what there is, `master` does what needs the master key; they may be one. An
+        error in a part's place says why it is missing, and is raised by the calls that need it."""
+        super().__init__(writer)
         self._transport = transport
         self._http = http
         self._master = master
@@ -54,21 +54,6 @@ class Client(Questions[Result]):
         atexit.register(self.close, EXIT_SECONDS)
 
     # Writing
-
-    @property
-    def accepted(self) -> int:
-        """Events that were answered with success so far."""
-        return 0 if isinstance(self._writer, ConnectError) else self._writer.accepted
-
-    @property
-    def failed(self) -> int:
-        """Events that were not accepted so far; each was reported to `on_error`, or logged where there is none."""
-        return 0 if isinstance(self._writer, ConnectError) else self._writer.failed
-
-    @property
-    def pending(self) -> int:
-        """Events that are added and not yet answered."""
-        return 0 if isinstance(self._writer, ConnectError) else self._writer.pending
 
     def add_event(
         self,
@@ -101,8 +86,7 @@ class Client(Questions[Result]):
 
     def flush(self, timeout: float | None = None) -> None:
         """Block until every event added so far is answered. Raises TimeoutError when that takes longer than `timeout` seconds."""
-        if not isinstance(self._writer, ConnectError):
-            self._writer.flush(timeout)
+        self._flush(timeout)
 
     def close(self, timeout: float | None = None) -> None:
         """Send what is queued, then let go of everything. Events unanswered after `timeout` seconds are reported as failed.
@@ -110,8 +94,7 @@ class Client(Questions[Result]):
         At the interpreter's exit this happens by itself, with 10 seconds.
         """
         atexit.unregister(self.close)
-        if not isinstance(self._writer, ConnectError):
-            self._writer.close(timeout)
+        self._close_writer(timeout)
         for transport in (self._transport, self._http, self._master):
             if not isinstance(transport, ConnectError):
                 transport.close()
@@ -132,10 +115,9 @@ class Client(Questions[Result]):
         >>> hw.live()["collections"]["purchases"]["events"]
         1582
         """
-        figures: dict[str, Any] = there(self._http).live()
-        return figures
+        return self._do(calls.live())
 
-    # Looking around, and deleting: by the HTTP API, which ClickHouse itself cannot stand in for
+    # Looking around, deleting, keeping: by the HTTP API, which ClickHouse itself cannot stand in for
 
     def collections(self) -> list[str]:
         """The collections that have events.
@@ -143,7 +125,7 @@ class Client(Questions[Result]):
         >>> hw.collections()
         ['clicks', 'purchases']
         """
-        return [collection["name"] for collection in there(self._http).collections(schema=False)]
+        return self._do(calls.collections())
 
     def schema(self, collection: str) -> dict[str, str]:
         """The properties that events of a collection have had, with their types: string, num, bool, list, datetime, null.
@@ -151,8 +133,7 @@ class Client(Questions[Result]):
         >>> hw.schema("purchases")
         {'keen.created_at': 'datetime', 'keen.id': 'string', 'keen.timestamp': 'datetime', 'item': 'string', 'price': 'num'}
         """
-        properties: dict[str, str] = there(self._http).collection(collection)["properties"]
-        return properties
+        return self._do(calls.schema(collection))
 
     def latest(self, collection: str) -> list[dict[str, Any]]:
         """The last 10 events of a collection, the newest first.
@@ -160,8 +141,7 @@ class Client(Questions[Result]):
         >>> hw.latest("purchases")[0]["item"]
         'pen'
         """
-        events: list[dict[str, Any]] = there(self._http).latest(collection)
-        return events
+        return self._do(calls.latest(collection))
 
     def trend(self, collection: str | None = None) -> list[dict[str, Any]]:
         """How many events came on each of the last 30 days (UTC), of a collection, or of all; deleted ones count.
@@ -169,8 +149,7 @@ class Client(Questions[Result]):
         >>> hw.trend("purchases")[-1]
         {'value': 52, 'timeframe': {'start': '2026-01-31T00:00:00.000Z', 'end': '2026-02-01T00:00:00.000Z'}}
         """
-        days: list[dict[str, Any]] = there(self._http).trend(collection)
-        return days
+        return self._do(calls.trend(collection))
 
     def delete_collection(self, collection: str) -> Deleted:
         """Delete all events of a collection that were received until now. Needs the master key, as all deletions.
@@ -178,7 +157,7 @@ class Client(Questions[Result]):
         >>> hw.delete_collection("purchases").done
         True
         """
-        return there(self._master).delete(collection, {})
+        return self._do(calls.delete(collection))
 
     def delete_events(self, collection: str, **parameters: Unpack[Filtering]) -> Deleted:
         """Delete the events that a query with these filters and this timeframe would show. Raises ValueError without both.
@@ -187,13 +166,7 @@ class Client(Questions[Result]):
         >>> hw.delete_events("purchases", filters=[of_user]).copies_in_kafka["headwater.raw"]
         datetime.datetime(2026, 2, 7, 12, 0, tzinfo=datetime.timezone.utc)
         """
-        unknown = parameters.keys() - Filtering.__annotations__.keys()
-        if unknown:
-            raise TypeError(f"delete_events() has no parameter {', '.join(sorted(unknown))}")
-        if not parameters.get("filters") and not parameters.get("timeframe"):
-            raise ValueError("delete_events() needs filters or a timeframe; all events go by delete_collection()")
-        plain = orjson.loads(orjson.dumps(parameters, option=orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z))
-        return there(self._master).delete(collection, plain)
+        return self._do(calls.delete_events(collection, parameters))
 
     def delete_property(self, collection: str, property_name: str) -> Deleted:
         """Delete a property, and what is below it, from the events of a collection that were received until now.
@@ -201,7 +174,157 @@ class Client(Questions[Result]):
         >>> hw.delete_property("purchases", "user.email").done
         True
         """
-        return there(self._master).delete(collection, {}, property_name)
+        return self._do(calls.delete(collection, property_name))
+
+    def deletions(self) -> list[dict[str, Any]]:
+        """All deletions of the project, the oldest first; without what they looked for. Needs the master key.
+
+        >>> hw.deletions()[-1]["what"], hw.deletions()[-1]["done_at"]
+        ('events', '2026-01-31T12:00:01.250Z')
+        """
+        return self._do(calls.deletions())
+
+    def saved_queries(self) -> list[dict[str, Any]]:
+        """The definitions of all saved queries, by name. Needs the master key, as all but their results.
+
+        >>> [saved["query_name"] for saved in hw.saved_queries()]
+        ['daily-orders']
+        """
+        return self._do(calls.saved_queries())
+
+    def saved_query(self, name: str) -> dict[str, Any]:
+        """The definition of a saved query.
+
+        >>> hw.saved_query("daily-orders")["refresh_rate"]
+        14400
+        """
+        return self._do(calls.saved_query(name))
+
+    def save_query(
+        self,
+        name: str,
+        query: Mapping[str, Any],
+        *,
+        refresh_rate: int = 0,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Create a saved query, or replace it as a whole; its definition.
+
+        >>> orders = {"analysis_type": "count", "event_collection": "purchases", "timeframe": "this_7_days"}
+        >>> hw.save_query("daily-orders", {**orders, "interval": "daily"}, refresh_rate=14400)["query_name"]
+        'daily-orders'
+
+        `refresh_rate`: how often its result is made anew, in seconds; 0: whenever it is asked for. `metadata` is the caller's own.
+        """
+        return self._do(calls.save_query(name, query, refresh_rate, metadata))
+
+    def saved_result(self, name: str) -> Result:
+        """The result of a saved query: the last one where it has a refresh rate. The read key is enough.
+
+        >>> hw.saved_result("daily-orders").to_pandas()["result"].sum()
+        1582
+        """
+        return self._do(calls.saved_result(name))
+
+    def delete_saved_query(self, name: str) -> None:
+        """Delete a saved query with its results. Raises QueryError where there is none."""
+        return self._do(calls.delete_saved_query(name))
+
+    def datasets(self) -> list[dict[str, Any]]:
+        """The definitions of all datasets, by name, and how far they are.
+
+        >>> [(one["dataset_name"], one["status"]) for one in hw.datasets()]
+        [('revenue-by-shop', 'OK')]
+        """
+        return self._do(calls.datasets())
+
+    def dataset(self, name: str) -> dict[str, Any]:
+        """The definition of a dataset, and how far it is.
+
+        >>> hw.dataset("revenue-by-shop")["index_by"]
+        ['shop']
+        """
+        return self._do(calls.dataset(name))
+
+    def create_dataset(
+        self, name: str, query: Mapping[str, Any], index_by: str | Sequence[str], *, display_name: str | None = None
+    ) -> dict[str, Any]:
+        """Create a dataset: a question with an interval, answered ahead for every value of one to three properties. Needs the
+        master key. There is no changing one: delete it first.
+
+        >>> revenue = {"analysis_type": "sum", "event_collection": "purchases", "target_property": "price"}
+        >>> kept = {"timeframe": "this_90_days", "interval": "daily"}
+        >>> hw.create_dataset("revenue-by-shop", {**revenue, **kept}, index_by="shop")["status"]
+        'Created'
+        """
+        return self._do(calls.create_dataset(name, query, index_by, display_name))
+
+    def dataset_result(self, name: str, index_by: Any, timeframe: Timeframe) -> Result:
+        """What a dataset has for a value of its index, or a list of the values or an object of them where it has several.
+
+        >>> hw.dataset_result("revenue-by-shop", "north", "this_7_days").to_pandas()["result"].sum()
+        804.0
+        """
+        return self._do(calls.dataset_result(name, index_by, timeframe))
+
+    def delete_dataset(self, name: str) -> None:
+        """Delete a dataset with its results. Needs the master key. Raises QueryError where there is none."""
+        return self._do(calls.delete_dataset(name))
+
+    def access_keys(self, name: str | None = None) -> list[dict[str, Any]]:
+        """The project's access keys, or those of a name. Needs the master key, as all that has to do with keys.
+
+        >>> [key["name"] for key in hw.access_keys()]
+        ['dashboard of account 4']
+        """
+        return self._do(calls.access_keys(name))
+
+    def access_key(self, key: str) -> dict[str, Any]:
+        """An access key: `key`, `name`, `is_active`, `permitted`, `options`."""
+        return self._do(calls.access_key(key))
+
+    def create_access_key(
+        self, name: str, permitted: Sequence[str], *, options: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Create a key that permits some operations: writes, queries, saved_queries, cached_queries, datasets, schema.
+
+        >>> of_account = [{"property_name": "account.id", "operator": "eq", "property_value": 4}]
+        >>> key = hw.create_access_key("dashboard of account 4", ["queries"], options={"queries": {"filters": of_account}})
+        >>> headwater.connect(read_key=key["key"]).count("purchases").value
+        12
+        """
+        return self._do(calls.create_access_key(name, permitted, options))
+
+    def replace_access_key(
+        self,
+        key: str,
+        name: str,
+        permitted: Sequence[str],
+        *,
+        options: Mapping[str, Any] | None = None,
+        active: bool = True,
+    ) -> dict[str, Any]:
+        """Give an access key another name, other permissions and other options, all of them."""
+        return self._do(calls.replace_access_key(key, name, permitted, options, active))
+
+    def revoke_access_key(self, key: str) -> dict[str, Any]:
+        """Make an access key invalid, until it is unrevoked.
+
+        >>> hw.revoke_access_key(key["key"])["is_active"]
+        False
+        """
+        return self._do(calls.revoke_access_key(key))
+
+    def unrevoke_access_key(self, key: str) -> dict[str, Any]:
+        """Make a revoked access key valid again."""
+        return self._do(calls.unrevoke_access_key(key))
+
+    def delete_access_key(self, key: str) -> None:
+        """Delete an access key; it never becomes valid again."""
+        return self._do(calls.delete_access_key(key))
+
+    def _do(self, call: Call[T]) -> T:
+        return there(self._master if call.master else self._http).do(call)
 
     def _answer(self, analysis: str, params: Mapping[str, Any]) -> Result:
         transport = there(self._transport)

@@ -140,12 +140,13 @@ def connect_async(
     *,
     write_key: str | None = None,
     read_key: str | None = None,
+    master_key: str | None = None,
     data_dir: str | Path | None = None,
     settings: Settings | None = None,
     on_error: OnError | None = None,
     when_full: WhenFull = "block",
 ) -> AsyncClient:
-    """A client of one project for asyncio, over HTTP: it asks and writes; deletions and what there is are `connect`'s.
+    """A client of one project for asyncio, over HTTP, with all methods of `connect`'s.
 
         async with headwater.connect_async() as hw:
             print((await hw.count("purchases")).value)
@@ -157,14 +158,18 @@ def connect_async(
         raise ValueError(f"when_full is {when_full!r}: it is 'block' or 'raise'")
     base = settings or load_settings()
     folder = Path(data_dir) if data_dir is not None else base.data_dir
-    target = find_target(base, Target(url, project_id, write_key, read_key, None, folder))
+    keys = write_key or master_key, read_key or master_key
+    target = find_target(base, Target(url, project_id, *keys, None, folder, master_key))
     writer = http_writer(target, when_full="raise", on_error=on_error)
     transport = target.missing("url", "project_id", "read_key") or AsyncHttpTransport(
         str(target.url), str(target.project_id), str(target.read_key)
     )
+    master = target.missing("url", "project_id", "master_key") or AsyncHttpTransport(
+        str(target.url), str(target.project_id), str(target.master_key)
+    )
     if isinstance(writer, ConnectError) and isinstance(transport, ConnectError):
         raise writer
-    return AsyncClient(writer, transport, wait_for_room=when_full == "block")
+    return AsyncClient(writer, transport, master, wait_for_room=when_full == "block")
 
 
 def find_target(settings: Settings, given: Target | None = None, *, local: bool = True) -> Target:

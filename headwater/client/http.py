@@ -1,4 +1,4 @@
-"""The HTTP API as the client uses it: bulk writes with an answer per event, queries, live figures."""
+"""The HTTP API as the client uses it: bulk writes with an answer per event, and whatever is asked, blocking or awaited."""
 
 import gzip
 import ipaddress
@@ -6,12 +6,11 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-from urllib.parse import quote, urlencode
+from typing import Any, Generic, TypeVar
 
 import httpx
 import orjson
@@ -20,8 +19,10 @@ from headwater.client.errors import FailedEvent
 from headwater.client.event import Event, bulk_body
 from headwater.client.retry import QUERIES, WRITES, TryLaterError, answered, retrying, retrying_async
 from headwater.query import Result
-from headwater.query.definition import Query, parse_definition
+from headwater.query.definition import parse_definition
 from headwater.query.errors import QueryError
+
+T = TypeVar("T")
 
 _LONG_INTEGER = re.compile(rb"[0-9]{19}")
 
@@ -81,68 +82,66 @@ class HttpSend:
         self._http.close()
 
 
-class HttpTransport:
-    """Asks a project's query routes."""
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """A request under a project's path, its body as JSON, and how its reply is read where it is a success.
 
-    def __init__(self, url: str, project_id: str, read_key: str) -> None:
+    master: the project's master key is needed. repeatable: sent twice it does the same as once.
+    """
+
+    method: str
+    path: str
+    read: Callable[[httpx.Response], T]
+    body: Any = None
+    master: bool = False
+    repeatable: bool = True
+
+    @property
+    def content(self) -> bytes | None:
+        """The body's bytes."""
+        return None if self.body is None else orjson.dumps(self.body)
+
+    @property
+    def retry_seconds(self) -> float:
+        """How long it is tried again."""
+        return QUERY_RETRY_SECONDS if self.repeatable else 0.0
+
+
+def question(analysis: str, params: Mapping[str, Any]) -> Call[Result]:
+    """The call that asks an analysis; `params` are Keen's. Raises QueryError for a wrong definition."""
+    definition = parse_definition(analysis, params, now=time.time_ns() // 1_000_000)
+
+    def read(response: httpx.Response) -> Result:
+        reply = exact(response.content)
+        metadata = reply.pop("execution_metadata", None)
+        return Result(reply if analysis == "funnel" else reply["result"], definition, metadata=metadata)
+
+    return Call("POST", f"/queries/{analysis}", read, {"include_metadata": True, **params})
+
+
+class HttpTransport:
+    """Asks a project's routes with one key."""
+
+    def __init__(self, url: str, project_id: str, key: str) -> None:
         self._project = f"{url}/3.0/projects/{project_id}"
         self._http = httpx.Client(
-            headers={"Authorization": read_key}, timeout=QUERY_TIMEOUT, trust_env=not is_loopback(url)
+            headers={"Authorization": key, "Content-Type": "application/json"},
+            timeout=QUERY_TIMEOUT,
+            trust_env=not is_loopback(url),
         )
 
     def run(self, analysis: str, params: Mapping[str, Any]) -> Result:
         """The answer of an analysis; `params` are Keen's. Blocks; raises QueryError, for a wrong definition before asking."""
-        definition = parse_definition(analysis, params, now=time.time_ns() // 1_000_000)
-        return _result(self._ask("POST", f"/queries/{analysis}", _body(params)), definition)
+        return self.do(question(analysis, params))
 
-    def live(self) -> Any:
-        """The live figures of the project's collections. Blocks; raises QueryError."""
-        return self._ask("GET", "/live", None)
-
-    def collections(self, schema: bool = True) -> Any:
-        """The project's collections, as Keen's GET events has them. Blocks; raises QueryError."""
-        return self._ask("GET", f"/events?include_schema={str(schema).lower()}", None)
-
-    def collection(self, name: str) -> Any:
-        """A collection with its properties. Blocks; raises QueryError, 404 where there is none."""
-        return self._ask("GET", f"/events/{quote(name, safe='')}", None)
-
-    def latest(self, name: str) -> Any:
-        """The last 10 events of a collection. Blocks; raises QueryError."""
-        return self._ask("GET", f"/latest?{urlencode({'event_collection': name})}", None)["result"]
-
-    def trend(self, name: str | None) -> Any:
-        """Events of the last 30 days by day, of a collection or of all. Blocks; raises QueryError."""
-        asked = "" if name is None else f"?{urlencode({'event_collection': name})}"
-        return self._ask("GET", f"/trend{asked}", None)["result"]
-
-    def delete(self, name: str, parameters: Mapping[str, Any], property_name: str | None = None) -> Deleted:
-        """Delete a collection, those of its events that `parameters` choose, or one property. Blocks; raises QueryError."""
-        path = f"/events/{quote(name, safe='')}"
-        if property_name is not None:
-            path += f"/properties/{quote(property_name, safe='')}"
-        asked = {
-            key: value if isinstance(value, str) else orjson.dumps(value).decode() for key, value in parameters.items()
-        }
-        response = self._response("DELETE", f"{path}?{urlencode(asked)}" if asked else path, None)
-        copies = orjson.loads(response.headers["Headwater-Copies-In-Kafka"])
-        return Deleted(
-            response.headers["Headwater-Deletion"],
-            response.status_code == httpx.codes.NO_CONTENT,
-            {topic: datetime.fromisoformat(until) for topic, until in copies.items()},
-        )
-
-    def _ask(self, method: str, path: str, body: bytes | None) -> Any:
-        return _exact(self._response(method, path, body).content)
-
-    def _response(self, method: str, path: str, body: bytes | None) -> httpx.Response:
-        headers = {"Content-Type": "application/json"} if body else {}
-        url = self._project + path
+    def do(self, call: Call[T]) -> T:
+        """What a call gives. Blocks; raises QueryError."""
+        url, content = self._project + call.path, call.content
         with _refusals(url):
-            response = retrying(QUERY_RETRY_SECONDS, threading.Event())(
-                lambda: answered(self._http.request(method, url, content=body, headers=headers), QUERIES)
+            response = retrying(call.retry_seconds, threading.Event())(
+                lambda: answered(self._http.request(call.method, url, content=content), QUERIES)
             )
-        return _successful(response)
+        return call.read(_successful(response))
 
     def close(self) -> None:
         """Close the connections."""
@@ -150,40 +149,34 @@ class HttpTransport:
 
 
 class AsyncHttpTransport:
-    """Asks a project's query routes without blocking. For one event loop."""
+    """Asks a project's routes with one key, without blocking. For one event loop."""
 
-    def __init__(self, url: str, project_id: str, read_key: str) -> None:
-        self._queries = f"{url}/3.0/projects/{project_id}/queries"
+    def __init__(self, url: str, project_id: str, key: str) -> None:
+        self._project = f"{url}/3.0/projects/{project_id}"
         self._http = httpx.AsyncClient(
-            headers={"Authorization": read_key, "Content-Type": "application/json"},
+            headers={"Authorization": key, "Content-Type": "application/json"},
             timeout=QUERY_TIMEOUT,
             trust_env=not is_loopback(url),
         )
 
     async def run(self, analysis: str, params: Mapping[str, Any]) -> Result:
         """As HttpTransport.run. A task that is cancelled closes its connection, which ends the query in the API."""
-        definition = parse_definition(analysis, params, now=time.time_ns() // 1_000_000)
-        url, body = f"{self._queries}/{analysis}", _body(params)
+        return await self.do(question(analysis, params))
+
+    async def do(self, call: Call[T]) -> T:
+        """As HttpTransport.do."""
+        url, content = self._project + call.path, call.content
 
         async def ask() -> httpx.Response:
-            return answered(await self._http.post(url, content=body), QUERIES)
+            return answered(await self._http.request(call.method, url, content=content), QUERIES)
 
         with _refusals(url):
-            response: httpx.Response = await retrying_async(QUERY_RETRY_SECONDS)(ask)
-        return _result(_exact(_successful(response).content), definition)
+            response: httpx.Response = await retrying_async(call.retry_seconds)(ask)
+        return call.read(_successful(response))
 
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
-
-
-def _body(params: Mapping[str, Any]) -> bytes:
-    return orjson.dumps({"include_metadata": True, **params})
-
-
-def _result(reply: Any, definition: Query) -> Result:
-    metadata = reply.pop("execution_metadata", None)
-    return Result(reply if definition.analysis == "funnel" else reply["result"], definition, metadata=metadata)
 
 
 @contextmanager
@@ -198,7 +191,7 @@ def _refusals(url: str) -> Iterator[None]:
 
 
 def _successful(response: httpx.Response) -> httpx.Response:
-    if response.status_code not in (200, 204):
+    if response.status_code not in (200, 201, 204):
         raise refusal(response)
     return response
 
@@ -213,7 +206,7 @@ def refusal(response: httpx.Response) -> QueryError:
     return QueryError(str(name), str(message), response.status_code)
 
 
-def _exact(text: bytes) -> Any:
+def exact(text: bytes) -> Any:
     """The JSON value of an answer. A sum may need more than the 64 bits in which orjson keeps integers exact."""
     return json.loads(text) if _LONG_INTEGER.search(text) else orjson.loads(text)
 

@@ -218,7 +218,8 @@ async def test_a_full_queue_holds_up_only_the_task_that_adds() -> None:
             lambda: sender(server.url), threads=1, batch_events=1, linger=0.0, queue_bytes=1, when_full="raise",
             on_error=None,
         )  # fmt: skip
-        return AsyncClient(writer, ConnectError("nobody asks"), wait_for_room=wait_for_room)
+        nobody = ConnectError("nobody asks")
+        return AsyncClient(writer, nobody, nobody, wait_for_room=wait_for_room)
 
     good = (200, {}, b'{"visits": [{"success": true}]}')
     with serving((503, {"Retry-After": "1"}, b""), (503, {"Retry-After": "1"}, b""), good) as server:
