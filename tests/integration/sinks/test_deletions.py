@@ -17,6 +17,7 @@ from headwater.topics import collections_pattern
 from sinks.consumer import consumer_config
 from sinks.datums import Collection
 from sinks.deletions import Table
+from sinks.store import Store
 from tests.sinking import (
     Tables,
     committed,
@@ -41,6 +42,12 @@ OF_USER_1 = ({"property_name": "user.id", "operator": "eq", "property_value": 1}
 def writer(settings: Settings) -> Iterator[DeletionWriter]:
     with deletion_writer(settings) as writer:
         yield writer
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[Store]:
+    with new_store(settings) as store:
+        yield store
 
 
 @pytest.fixture
@@ -235,7 +242,9 @@ STEPS = st.lists(
 # Each example has a collection of its own.
 @hypothesis_settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(STEPS)
-def test_any_order_of_events_deletions_and_replays(settings: Settings, tables: Tables, steps: list[str]) -> None:
+def test_any_order_of_events_deletions_and_replays(
+    settings: Settings, tables: Tables, writer: DeletionWriter, store: Store, steps: list[str]
+) -> None:
     """A model: a dictionary of events to which each step is done at once."""
     collection = new_collection()
     model: dict[str, dict[str, Any]] = {}
@@ -248,35 +257,34 @@ def test_any_order_of_events_deletions_and_replays(settings: Settings, tables: T
         "span": {"timeframe": span},
     }
     create_collections(settings, collection)
-    with deletion_writer(settings) as writer, new_store(settings) as store:
-        topic = topic_of(settings, collection)
-        for number, step in enumerate(steps):
-            if step == "insert":
-                now = int(time.time() * 1000)
-                for n, one in enumerate(MIX):
-                    event_id = f"00000000-0000-4000-8000-{number:06}{n:06}"
-                    at = {"timestamp": 1_704_067_200_000 + n, "received_at": now, "processed_at": now}
-                    written.append(encoded(collection, one, id=event_id, **at))
-                    model[event_id] = {**one, "user": dict(one["user"])}
-                produce(settings, collection, written[-len(MIX) :])
+    topic = topic_of(settings, collection)
+    for number, step in enumerate(steps):
+        if step == "insert":
+            now = int(time.time() * 1000)
+            for n, one in enumerate(MIX):
+                event_id = f"00000000-0000-4000-8000-{number:06}{n:06}"
+                at = {"timestamp": 1_704_067_200_000 + n, "received_at": now, "processed_at": now}
+                written.append(encoded(collection, one, id=event_id, **at))
+                model[event_id] = {**one, "user": dict(one["user"])}
+            produce(settings, collection, written[-len(MIX) :])
+            store.store(topic, read(settings, collection, len(written)))
+        elif step == "replay":
+            if written:
                 store.store(topic, read(settings, collection, len(written)))
-            elif step == "replay":
-                if written:
-                    store.store(topic, read(settings, collection, len(written)))
-            else:
-                deletion = delete(writer, collection, **wanted[step])
-                Table(store._clickhouse, deletion).delete(threading.Event())
-                store._deletions._plane.catch_up()
-                gone: Callable[[dict[str, Any]], bool] = {
-                    "collection": lambda one: True,
-                    "property": lambda one: False,
-                    "user": lambda one: one["user"]["id"] == 1,
-                    "span": lambda one: one["n"] < 5,
-                }[step]
-                model = {key: one for key, one in model.items() if not gone(one)}
-                if step == "property":
-                    for one in model.values():
-                        one["user"].pop("name", None)
-                time.sleep(0.002)  # the clock moves on: an event of the same millisecond is covered
-        assert store.confirm()
-        assert sorted(tables.properties(collection), key=str) == sorted(model.values(), key=str)
+        else:
+            deletion = delete(writer, collection, **wanted[step])
+            Table(store._clickhouse, deletion).delete(threading.Event())
+            store._deletions._plane.catch_up()
+            gone: Callable[[dict[str, Any]], bool] = {
+                "collection": lambda one: True,
+                "property": lambda one: False,
+                "user": lambda one: one["user"]["id"] == 1,
+                "span": lambda one: one["n"] < 5,
+            }[step]
+            model = {key: one for key, one in model.items() if not gone(one)}
+            if step == "property":
+                for one in model.values():
+                    one["user"].pop("name", None)
+            time.sleep(0.002)  # the clock moves on: an event of the same millisecond is covered
+    assert store.confirm()
+    assert sorted(tables.properties(collection), key=str) == sorted(model.values(), key=str)
