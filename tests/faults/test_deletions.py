@@ -1,14 +1,17 @@
 """A sink that is killed in the middle of a deletion, and the engine too: the deletion is done all the same."""
 
 import signal
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from headwater.control import ControlWriter, DeletionWriter
 from headwater.settings import Settings
 from sinks.datums import Collection
-from tests.querying import event, store
+from tests.engine import Engine
+from tests.querying import event, store, store_many
 from tests.sinking import Tables, start_sink
 from tests.waiting import wait_until
 
@@ -54,3 +57,50 @@ def test_a_sink_is_killed_in_the_middle_of_a_deletion(settings: Settings, tmp_pa
         assert found == {"events": set(range(2, 10)), "property": {None}, "collection": set()}[what]
         assert tables.value(keys) == 0
         tables.close()
+
+
+MANY = 400_000  # so many that a mutation of them takes long enough to be met
+FEW = ({"property_name": "n", "operator": "lt", "property_value": 1_000},)
+
+
+def test_the_engine_is_killed_in_the_middle_of_a_mutation(
+    kafka_settings: Settings, engine: Engine, tmp_path: Path
+) -> None:
+    settings = kafka_settings.model_copy(update={"clickhouse": engine.url})
+    settings.model_fields_set.add("clickhouse")
+    with ControlWriter(settings) as control:
+        collection = Collection(control.create_project("test").id, "events")
+        where = (engine.url, collection.project_id, collection.name)
+        writer = DeletionWriter(settings, control)
+        store(*where, [event({"n": MANY, "text": "y"}, START)])
+        store_many(*where, START + 1, MANY)
+        undone = (
+            f"SELECT count() FROM system.mutations WHERE database = 'headwater_{collection.project_id}' AND NOT is_done"
+        )
+        with_text = "countIf(properties.text.:String IS NOT NULL), sum(properties.n.:Int64)"
+        wanted: dict[str, Any]
+        for wanted, rows, texts, first in (
+            ({"filters": FEW}, MANY + 1 - 1_000, MANY + 1 - 1_000, 1_000),
+            ({"property_name": "text"}, MANY + 1 - 1_000, 0, 1_000),
+        ):
+            sink = start_sink(settings, tmp_path / "sink.log")
+            try:
+                deletion = writer.delete(collection.project_id, collection.name, **wanted)
+
+                def done(of: str = deletion.id) -> bool:
+                    newest = writer.plane.deletions.get(of)
+                    return newest is not None and newest.done_at is not None
+
+                with closing(Tables(settings)) as tables:
+                    wait_until(lambda: tables.value(undone), 60, every=0.001)
+                engine.child.kill()
+                assert not done()
+                engine.start()
+                wait_until(done, 60)
+            finally:
+                sink.kill()
+                sink.wait(10)
+            with closing(Tables(settings)) as tables:
+                assert tables.count(collection) == tables.count(collection, final=False) == rows
+                assert tables.rows(collection, with_text) == [(texts, sum(range(first, MANY + 1)))]
+                assert tables.value(undone) == 0

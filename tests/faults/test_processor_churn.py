@@ -28,9 +28,9 @@ from tests.processing import (
 from tests.waiting import wait_until
 
 COLLECTIONS = ("visits", "sign ups", "a/b")
-EVENTS = 80_000
-CHURN_SECONDS = 40.0
-STEP_SECONDS = 3.0
+EVENTS = 60_000
+CHURN_SECONDS = 27.0
+STEP_SECONDS = 2.5
 WORKERS_MAX = 4
 
 

@@ -1,10 +1,7 @@
 """The sink and the engine are killed, stopped and away: every event is stored, none is given up."""
 
-import os
-import secrets
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,50 +12,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from headwater.local.child import Child
 from headwater.local.ports import Ports
 from headwater.settings import Settings
 from sinks.datums import Collection
-from tests.backends import clickhouse_answers
+from tests.engine import Engine
 from tests.sinking import Tables, committed, dead_letters, encoded, new_collection, produce, start_sink
 from tests.waiting import wait_until
 
 LIMIT = 60.0
 SESSION_SECONDS = 10.0  # how long Kafka waits for a member that does not answer
-
-
-class Engine:
-    """An embedded engine that can be killed and started again."""
-
-    def __init__(self, folder: Path, port: int) -> None:
-        self._folder, self._port, self._password = folder, port, secrets.token_hex(16)
-        self.url = f"http://default:{self._password}@127.0.0.1:{port}"
-        self.child = self._launch()
-
-    def start(self) -> None:
-        """Start it again after its end."""
-        self.child = self._launch()
-
-    def signal(self, number: int) -> None:
-        """Send a signal to the engine's process."""
-        os.killpg(self.child.pid, number)
-
-    def _launch(self) -> Child:
-        arguments = ["--path", str(self._folder / "data"), "--port", str(self._port)]
-        command = [sys.executable, "-m", "headwater.local.clickhouse", *arguments]
-        environment = os.environ | {"HEADWATER_ENGINE_PASSWORD": self._password}
-        child = Child(command, environment, self._folder / "engine.log")
-        wait_until(lambda: clickhouse_answers(f"http://127.0.0.1:{self._port}"), LIMIT)
-        return child
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    """An engine of this test's own."""
-    with closing(Ports()) as ports:
-        engine = Engine(tmp_path, ports.claim(21223))
-        yield engine
-        engine.child.kill()
 
 
 @pytest.fixture
