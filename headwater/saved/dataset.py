@@ -122,6 +122,9 @@ def parse_dataset(project_id: str, name: str, body: Mapping[str, Any], now: int)
     if {*names} & {key.name for key in definition.group_by}:
         raise _wrong("index_by", "a property of group_by cannot be an index too")
     whole_buckets(definition, definition.timeframe)
+    parse_definition(
+        dataset.analysis, dataset.question(definition.timeframe), now
+    )  # as it is asked, grouped by the index
     return dataset
 
 

@@ -45,6 +45,8 @@ BAD: list[tuple[Any, dict[str, Any], str]] = [
     (None, {}, "index_by"),
     ({"a": 1}, {}, "index_by"),
     ("shop", {"group_by": ["shop"]}, "index_by"),
+    ("result", {}, "result"),
+    ("shop", {"analysis_type": "multi_analysis", "analyses": {"shop": {"analysis_type": "count"}}}, "shop"),
     ("shop", {"analysis_type": "funnel"}, "funnel"),
     ("shop", {"analysis_type": "extraction"}, "extraction"),
     ("shop", {"interval": None}, "interval"),
