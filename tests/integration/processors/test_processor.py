@@ -1,19 +1,24 @@
 """One real processor on a real Kafka: what goes in, what comes out, what is counted, what is given up."""
 
 import uuid
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import orjson
 import pytest
 from confluent_kafka import Producer
 
 from headwater.aggregates import LiveFigures
+from headwater.control import ControlWriter
 from headwater.identity import event_id, origin_id
-from headwater.kafka import client_config
+from headwater.kafka import client_config, create_base_topics
 from headwater.settings import Settings
 from headwater.topics import raw_topic
 from tests.processing import (
+    ProcessorProcess,
     RawTopic,
+    State,
     new_project,
     processor,
     raw_record,
@@ -26,18 +31,52 @@ DAY = 1_769_904_000_000  # 2026-02-01T00:00:00Z
 URL_ADDON = [{"name": "keen:url_parser", "input": {"url": "page"}, "output": "page_parts"}]
 
 
+MAX_COLLECTIONS = 2
+MAX_PATHS = 40
+
+
+@dataclass
+class Running:
+    """A deployment with one processor, which the tests share; each takes a project of its own."""
+
+    settings: Settings
+    process: ProcessorProcess
+    writer: ControlWriter
+    sent: int = 0
+
+    def new_project(self) -> str:
+        return self.writer.create_project("test").id
+
+    def processed(self, *records: bytes | None, **where: Any) -> State:
+        """Send raw records, and the state when they are settled."""
+        raw = RawTopic(self.settings)
+        for record in records:
+            raw.send(record, **where)
+        raw.flush()
+        self.sent += len(records)
+        return wait_processed(self.settings, self.sent)
+
+
+@pytest.fixture(scope="module")
+def running(module_settings: Settings) -> Iterator[Running]:
+    settings = module_settings.model_copy(update={"max_collections": MAX_COLLECTIONS, "max_paths": MAX_PATHS})
+    create_base_topics(settings)
+    with ControlWriter(settings) as writer, processor(settings) as process:
+        yield Running(settings, process, writer)
+
+
 @pytest.fixture
-def project_id(kafka_settings: Settings) -> str:
-    return new_project(kafka_settings)
+def project_id(running: Running) -> str:
+    return running.new_project()
 
 
-def test_events_are_enriched_routed_and_counted(kafka_settings: Settings, project_id: str) -> None:
-    settings, raw = kafka_settings, RawTopic(kafka_settings)
+def test_events_are_enriched_routed_and_counted(running: Running, project_id: str) -> None:
+    settings = running.settings
     ids = [str(uuid.UUID(int=number)) for number in range(3)]
     untouched = '{"n": 1, "text": "2026-01-01", "big": 9223372036854775807, "nested": [[1, {"a": null}]]}'
     enriched = '{"page":"https://example.com/a?b=c","who":"${keen.ip}"}'
-    raw.send(raw_record(project_id, "plain", id=ids[0], timestamp=DAY, received_at=DAY + 5, properties=untouched))
-    raw.send(
+    running.processed(
+        raw_record(project_id, "plain", id=ids[0], timestamp=DAY, received_at=DAY + 5, properties=untouched),
         raw_record(
             project_id,
             "with add-ons",
@@ -47,12 +86,9 @@ def test_events_are_enriched_routed_and_counted(kafka_settings: Settings, projec
             ip="8.8.8.8",
             addons=orjson.dumps(URL_ADDON).decode(),
             properties=enriched,
-        )
+        ),
     )
-    raw.send(raw_record(project_id, "plain"), partition=2, timestamp=DAY + 7)
-    raw.flush()
-    with processor(settings):
-        state = wait_processed(settings, 3)
+    state = running.processed(raw_record(project_id, "plain"), partition=2, timestamp=DAY + 7)
 
     plain = {event["id"]: event for event in read_events(settings, project_id, "plain")}
     assert plain.keys() == {ids[0], origin_id(raw_topic(settings), 2, state.watermarks[2])}
@@ -67,7 +103,7 @@ def test_events_are_enriched_routed_and_counted(kafka_settings: Settings, projec
     properties = orjson.loads(event["properties"])
     assert properties["page_parts"]["domain"] == "example.com"
     assert properties["who"] == "8.8.8.8"
-    assert read_dead_letters(settings) == []
+    assert not {letter["project_id"] for letter in read_dead_letters(settings)} & {project_id}
 
     (live,) = (part for part in state.aggregates(project_id, "with add-ons"))
     assert (live.events, live.size, live.last_event_at) == (1, len(enriched), DAY)
@@ -80,8 +116,7 @@ def test_events_are_enriched_routed_and_counted(kafka_settings: Settings, projec
     assert figures.figures(project_id, DAY)["collections"]["plain"]["bytes"] == len(untouched) + 2
 
 
-def test_json_envelopes_are_events_too(kafka_settings: Settings, project_id: str) -> None:
-    settings, raw = kafka_settings, RawTopic(kafka_settings)
+def test_json_envelopes_are_events_too(running: Running, project_id: str) -> None:
     envelope = {
         "project_id": project_id,
         "collection": "envelopes",
@@ -89,26 +124,33 @@ def test_json_envelopes_are_events_too(kafka_settings: Settings, project_id: str
         "timestamp": "2026-02-01T01:00:00+01:00",
         "properties": {"n": 1, "page": "https://example.com/x", "keen": {"addons": URL_ADDON}},
     }
-    raw.send(orjson.dumps(envelope))
-    raw.send(orjson.dumps({"project_id": project_id, "collection": "envelopes", "properties": '{"n":2}'}))
-    raw.send(b'{"project_id": "' + project_id.encode() + b'", "collection": "envelopes", "properties": {"a.b": 1}}')
-    raw.send(b'{"project_id": "' + project_id.encode() + b'", "collecton": "typo"}')
-    raw.flush()
-    with processor(settings):
-        wait_processed(settings, 4)
-    events = sorted(read_events(settings, project_id, "envelopes"), key=lambda event: str(event["properties"]))
+    known = letters_of(running)
+    running.processed(
+        orjson.dumps(envelope),
+        orjson.dumps({"project_id": project_id, "collection": "envelopes", "properties": '{"n":2}'}),
+        b'{"project_id": "' + project_id.encode() + b'", "collection": "envelopes", "properties": {"a.b": 1}}',
+        b'{"project_id": "' + project_id.encode() + b'", "collecton": "typo"}',
+    )
+    events = sorted(read_events(running.settings, project_id, "envelopes"), key=lambda event: str(event["properties"]))
     assert [orjson.loads(event["properties"])["n"] for event in events] == [1, 2]
     assert (events[0]["id"], events[0]["timestamp"]) == (event_id(project_id, "order-7"), DAY)
     assert orjson.loads(events[0]["properties"])["page_parts"]["path"] == "/x"
-    letters = {letter["reason"]: letter["message"] for letter in read_dead_letters(settings)}
+    letters = {one["reason"]: one["message"] for number, one in letters_of(running).items() if number not in known}
     assert letters.keys() == {"invalid_event", "unreadable"}
     assert "a.b" in letters["invalid_event"]
     assert "'collecton'" in letters["unreadable"]
 
 
-def test_what_cannot_be_processed_is_given_up_with_its_bytes(kafka_settings: Settings, project_id: str) -> None:
-    settings = kafka_settings.model_copy(update={"max_collections": 2, "topic_max_message_bytes": 1_000_000})
-    raw = RawTopic(settings)
+def letters_of(running: Running) -> dict[str, dict[str, Any]]:
+    """The dead letters by their ids."""
+    letters = read_dead_letters(running.settings)
+    found = {letter["id"]: letter for letter in letters}
+    assert len(found) == len(letters)
+    return found
+
+
+def test_what_cannot_be_processed_is_given_up_with_its_bytes(running: Running, project_id: str) -> None:
+    settings, known = running.settings, letters_of(running)
     nobody = "0" * 24
     good = [raw_record(project_id, name, id=str(uuid.UUID(int=n)), timestamp=DAY) for n, name in enumerate("ab")]
     bad = {
@@ -130,23 +172,19 @@ def test_what_cannot_be_processed_is_given_up_with_its_bytes(kafka_settings: Set
                 "a",
                 id=str(uuid.UUID(int=9)),
                 addons=orjson.dumps(URL_ADDON).decode(),
-                properties='{"page":"https://example.com/x","filling":"' + "x" * 999_400 + '"}',
+                properties='{"page":"https://example.com/x","filling":"'
+                + "x" * (settings.topic_max_message_bytes - 600)
+                + '"}',
             )
         ],
     }
-    for record in good:
-        raw.send(record, partition=0)
-    raw.flush()
-    with processor(settings) as process:
-        wait_processed(settings, len(good))  # so these two are the project's collections
-        for records in bad.values():
-            for record in records:
-                raw.send(record or None, b"the key", partition=1, timestamp=DAY)
-        raw.flush()
-        state = wait_processed(settings, len(good) + sum(map(len, bad.values())))
-        assert process.metric('headwater_dead_letters_total{reason="unreadable",stage="processor"}') == 5
-    letters = read_dead_letters(settings)
-    assert len({letter["id"] for letter in letters}) == len(letters)
+    running.processed(*good, partition=0)  # so these two are the project's collections
+    counter = 'headwater_dead_letters_total{reason="unreadable",stage="processor"}'
+    before = running.process.metric(counter)
+    records = [record or None for each in bad.values() for record in each]
+    state = running.processed(*records, partition=1, key=b"the key", timestamp=DAY)
+    assert running.process.metric(counter) == before + 5
+    letters = [letter for number, letter in letters_of(running).items() if number not in known]
     got: dict[str, list[bytes]] = {reason: [] for reason in bad}
     for letter in sorted(letters, key=lambda letter: int(letter["offset"])):
         got[letter["reason"]].append(letter["payload"] or b"")
@@ -159,19 +197,41 @@ def test_what_cannot_be_processed_is_given_up_with_its_bytes(kafka_settings: Set
     assert [state.events(project_id, name) for name in "abc"] == [1, 1, 0]
 
 
-def test_a_new_project_and_its_first_events_need_no_wait(kafka_settings: Settings, project_id: str) -> None:
-    with processor(kafka_settings):
-        later = new_project(kafka_settings)
-        raw = RawTopic(kafka_settings)
-        raw.send(raw_record(later, "first", id=str(uuid.UUID(int=1)), timestamp=DAY))
-        raw.flush()
-        wait_processed(kafka_settings, 1)
-    assert len(read_events(kafka_settings, later, "first")) == 1
-    assert read_dead_letters(kafka_settings) == []
-    assert read_events(kafka_settings, project_id, "first") == []
+def test_a_new_project_and_its_first_events_need_no_wait(running: Running, project_id: str) -> None:
+    later = running.new_project()
+    running.processed(raw_record(later, "first", id=str(uuid.UUID(int=1)), timestamp=DAY))
+    assert len(read_events(running.settings, later, "first")) == 1
+    assert read_events(running.settings, project_id, "first") == []
 
 
-def test_aborted_raw_records_are_never_seen(kafka_settings: Settings, project_id: str) -> None:
+def test_paths_beyond_the_cap_are_counted_only(running: Running, project_id: str) -> None:
+    events = MAX_PATHS + 15
+    state = running.processed(
+        *(raw_record(project_id, "wide", properties=f'{{"p{number}":1,"same":true}}') for number in range(events)),
+        partition=0,
+    )
+    (catalogue,) = state.catalogues(project_id, "wide")
+    assert len(catalogue.paths) == MAX_PATHS
+    assert catalogue.paths["same"][3] == events
+    assert catalogue.beyond == events - (MAX_PATHS - 1)
+    assert catalogue.offset == state.aggregates(project_id, "wide")[0].offset == state.watermarks[0]
+    assert len(read_events(running.settings, project_id, "wide")) == events
+
+
+def test_a_record_as_large_as_the_topic_takes_passes(running: Running, project_id: str) -> None:
+    text = orjson.dumps({"filling": "x" * 3_500_000}).decode()
+    state = running.processed(
+        *(
+            raw_record(project_id, "large", id=str(uuid.UUID(int=number)), timestamp=DAY, properties=text)
+            for number in range(2)
+        )
+    )
+    assert state.events(project_id, "large") == 2
+    assert all(event["properties"] == text for event in read_events(running.settings, project_id, "large"))
+
+
+def test_aborted_raw_records_are_never_seen(kafka_settings: Settings) -> None:
+    project_id = new_project(kafka_settings)
     producer = Producer(client_config(kafka_settings) | {"transactional.id": kafka_settings.topic_prefix})
     producer.init_transactions(30)
     for number in range(4):
@@ -188,31 +248,3 @@ def test_aborted_raw_records_are_never_seen(kafka_settings: Settings, project_id
     assert {event["id"] for event in read_events(kafka_settings, project_id, "tx")} == {
         str(uuid.UUID(int=number)) for number in (0, 2)
     }
-
-
-def test_paths_beyond_the_cap_are_counted_only(kafka_settings: Settings, project_id: str) -> None:
-    settings, raw = kafka_settings.model_copy(update={"max_paths": 10}), RawTopic(kafka_settings)
-    for number in range(25):
-        raw.send(raw_record(project_id, "wide", properties=f'{{"p{number}":1,"same":true}}'), partition=0)
-    raw.flush()
-    with processor(settings):
-        state = wait_processed(settings, 25)
-    (catalogue,) = state.catalogues(project_id, "wide")
-    assert len(catalogue.paths) == 10
-    assert catalogue.paths["same"][3] == 25
-    assert catalogue.beyond == 25 - 9
-    assert state.watermarks == {0: 24}
-    assert catalogue.offset == state.aggregates(project_id, "wide")[0].offset == 24
-    assert len(read_events(settings, project_id, "wide")) == 25
-
-
-def test_a_record_as_large_as_the_topic_takes_passes(kafka_settings: Settings, project_id: str, tmp_path: Path) -> None:
-    raw = RawTopic(kafka_settings)
-    text = orjson.dumps({"filling": "x" * 3_500_000}).decode()
-    for number in range(2):
-        raw.send(raw_record(project_id, "large", id=str(uuid.UUID(int=number)), timestamp=DAY, properties=text))
-    raw.flush()
-    with processor(kafka_settings):
-        state = wait_processed(kafka_settings, 2)
-    assert state.events(project_id, "large") == 2
-    assert all(event["properties"] == text for event in read_events(kafka_settings, project_id, "large"))
