@@ -44,12 +44,13 @@ def queries_page(table: Table) -> str:
             return _shown(by_name[name], recorded[name])
         if kind == "frame":
             return _frame(by_name[name], recorded[name])
-        return {
+        others: dict[str, Callable[[], str]] = {
             "events": lambda: _fenced("json", (EVENTS / f"{name}.ndjson").read_text()).rstrip(),
             "load": _load,
             "filters": lambda: _filters(table, recorded),
             "relative": lambda: _relative(table),
-        }[kind]()
+        }
+        return others[kind]()
 
     page = _PLACE.sub(filled, (FOLDER / "template.md").read_text())
     if unused:
