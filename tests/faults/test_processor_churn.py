@@ -121,8 +121,8 @@ def test_a_worker_stopped_past_its_session_wakes_and_changes_nothing(kafka_setti
     other = None
     try:
         sleeper.wait_ready()
-        sent = 20_000
-        send_events(settings, project_id, 0, sent, 1)
+        sent = 10_000
+        send_events(settings, project_id, 0, sent, 0)
         wait_processed(settings, sent)
         while State(settings).processed == sent:  # until it is stopped between processing and settling
             sleeper.signal(signal.SIGCONT)
@@ -132,15 +132,15 @@ def test_a_worker_stopped_past_its_session_wakes_and_changes_nothing(kafka_setti
             sleeper.signal(signal.SIGSTOP)
 
         other = ProcessorProcess(settings, "other", tmp_path)
-        send_events(settings, project_id, sent, 20_000, 4)
-        sent += 20_000
+        send_events(settings, project_id, sent, 10_000, 2)
+        sent += 10_000
         wait_processed(settings, sent, 90)  # once the sleeper's session has timed out
 
         sleeper.signal(signal.SIGCONT)
         wait_until(lambda: sleeper.metric('headwater_processor_settles_total{outcome="fenced"}') > 0)
         wait_until(lambda: sleeper.ready and other.ready and sleeper.metric("headwater_processor_partitions") == 2, 60)
-        send_events(settings, project_id, sent, 20_000, 4)
-        sent += 20_000
+        send_events(settings, project_id, sent, 10_000, 2)
+        sent += 10_000
         check_exact(settings, project_id, wait_processed(settings, sent), sent)
         assert sleeper.end() == 0
         assert other.end() == 0
