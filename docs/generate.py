@@ -59,7 +59,8 @@ def metrics_page() -> str:
     from headwater.metrics import METRICS
 
     def full_name(metric: Any) -> str:
-        return metric._name + ("_total" if metric._type == "counter" else "")
+        name: str = metric._name
+        return name + ("_total" if metric._type == "counter" else "")
 
     rows = [
         (

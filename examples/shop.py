@@ -1,6 +1,7 @@
 """Nine weeks of a made-up online shop: visits to items, carts, and some of them bought."""
 
 import random
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -47,7 +48,7 @@ def events(seed: int = 2) -> dict[str, list[Event]]:
 Item = dict[str, str | float]
 
 
-def _visit(diary: Diary, rng: random.Random, at: datetime, who: dict[str, object]) -> list[Item]:
+def _visit(diary: Diary, rng: random.Random, at: datetime, who: Mapping[str, object]) -> list[Item]:
     """A visit; what is in the cart in the end."""
     cart: list[Item] = []
     for minute in range(rng.choice((1, 1, 2, 3, 4, 6))):
@@ -62,7 +63,7 @@ def _visit(diary: Diary, rng: random.Random, at: datetime, who: dict[str, object
     return cart
 
 
-def _order(diary: Diary, rng: random.Random, at: datetime, who: dict[str, object], cart: list[Item]) -> None:
+def _order(diary: Diary, rng: random.Random, at: datetime, who: Mapping[str, object], cart: list[Item]) -> None:
     paid = at + timedelta(minutes=rng.uniform(25, 55))
     total = 0.0
     for item in cart:

@@ -27,12 +27,16 @@ OPTIONS = {  # what has an option of the command line; all else goes into --defi
 
 @dataclass(frozen=True)
 class Question:
-    """A query of the example events. `parameters` are Keen's, the collection among them; `asks` is what it asks, in words."""
+    """A query of the example events. `parameters` are Keen's, the collection among them; `asks` is what it asks, in words.
+
+    `without`: a member of the answer that the page leaves out, and says so.
+    """
 
     name: str
     asks: str
     analysis: str
     parameters: Mapping[str, Any]
+    without: str | None = None
 
     def python(self) -> str:
         """The call that asks it of a client `hw`."""

@@ -61,7 +61,11 @@ def queries_page(table: Table) -> str:
 def _shown(example: Example, recorded: Any) -> str:
     if isinstance(example, Question):
         asked = _fenced("python", example.python()) + _fenced("sh", f"{example.curl()}\n\n{example.command()}")
-        return f"*{example.asks}*\n\n{asked}{_fenced('json', as_json(recorded))}".rstrip()
+        said = ""
+        if example.without:
+            recorded = {name: value for name, value in recorded.items() if name != example.without}
+            said = f"The answer, without its `{example.without}`:\n\n"
+        return f"*{example.asks}*\n\n{asked}{said}{_fenced('json', as_json(recorded))}".rstrip()
     asked = _fenced("python", example.python) if example.python else ""
     return f"*{example.asks}*\n\n{asked}{_fenced('sh', example.curl())}{_reply(example, recorded)}".rstrip()
 

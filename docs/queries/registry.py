@@ -71,12 +71,21 @@ FUNNELS = (
         "How many bought within a day of a visit, after it?",
         "funnel",
         {"steps": [VISIT, BUY], "timeframe": TWO_WEEKS, "ordered": True, "window": "1 day"},
+        without="steps",
+    ),
+    Question(
+        "funnel-optional",
+        "How many visitors bought, whether or not the basket was looked into, and how many did look?",
+        "funnel",
+        {"steps": [VISIT, {**VISIT, "filters": [BASKET], "optional": True}, BUY], "timeframe": TWO_WEEKS},
+        without="steps",
     ),
     Question(
         "funnel-inverted",
         "Who visited and did not buy?",
         "funnel",
         {"steps": [VISIT, {**BUY, "inverted": True, "with_actors": True}], "timeframe": TWO_WEEKS},
+        without="steps",
     ),
 )
 
@@ -138,6 +147,16 @@ TIMES = (
         timeframe=TWO_WEEKS,
         interval="weekly",
         group_by="customer.country",
+    ),
+    purchases(
+        "no-zero-fill",
+        "The same without groups that have nothing in a week.",
+        "sum",
+        target_property="price",
+        timeframe=TWO_WEEKS,
+        interval="weekly",
+        group_by="customer.country",
+        zero_fill=False,
     ),
 )
 

@@ -44,6 +44,20 @@ def test_modules_stay_short(path: Path) -> None:
     assert len(path.read_text().splitlines()) < 500
 
 
+def test_the_analysts_reference_has_every_analysis_parameter_and_operator() -> None:
+    from docs.queries.example import Question
+    from docs.queries.registry import FILTERS, examples
+    from headwater.client.questions import Grouping, Step
+    from headwater.query.definition import ANALYSES
+    from headwater.query.filters import OPERATORS
+
+    questions = [one for one in examples() if isinstance(one, Question)]
+    assert {one.analysis for one in questions} == {*ANALYSES}
+    assert {row.filter["operator"] for row in FILTERS} == {*OPERATORS}
+    shown = (ROOT / "docs" / "queries.md").read_text()
+    assert [name for name in (*Grouping.__annotations__, *Step.__annotations__) if f'"{name}": ' not in shown] == []
+
+
 def test_metrics_are_named_with_their_unit() -> None:
     from headwater.metrics import METRICS
 
