@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 from confluent_kafka import KafkaException
@@ -120,13 +121,22 @@ def http_probe(host: str, port: int, path: str) -> Probe:
     return probe
 
 
-def clickhouse_problem(url: str) -> str | None:
-    """Why a ClickHouse cannot be used with this URL's user and password; None where it can. Blocks up to ANSWER_SECONDS."""
+class ClickHouseProblem(NamedTuple):
+    """Why a ClickHouse cannot be used, and whether waiting may help: it does not where it refuses the user."""
+
+    reason: str
+    may_pass: bool
+
+
+def clickhouse_problem(url: str) -> ClickHouseProblem | None:
+    """What keeps one from using a ClickHouse with this URL's user and password; None for nothing. Blocks up to ANSWER_SECONDS."""
     try:
         answer = httpx.get(url, params={"query": "SELECT 1"}, timeout=ANSWER_SECONDS, trust_env=False)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return str(error) or type(error).__name__
-    return None if answer.is_success else f"{answer.status_code}, {answer.text[:300].strip()}"
+        return ClickHouseProblem(str(error) or type(error).__name__, may_pass=True)
+    if answer.is_success:
+        return None
+    return ClickHouseProblem(f"{answer.status_code}, {answer.text[:300].strip()}", may_pass=answer.is_server_error)
 
 
 def kafka_probe(bootstrap: str) -> Probe:

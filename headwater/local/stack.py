@@ -184,11 +184,13 @@ def end_left_over(data_dir: Path) -> int:
 
 
 def _wait_for_clickhouse(url: str) -> None:
-    """Block until the given ClickHouse can be used. Raises StackError after GIVEN_SECONDS."""
+    """Block until the given ClickHouse can be used. Raises StackError after GIVEN_SECONDS, at once where it refuses the user."""
     deadline = time.monotonic() + GIVEN_SECONDS
     while problem := clickhouse_problem(url):
-        if time.monotonic() > deadline:
-            raise StackError(f"The given ClickHouse (--clickhouse or HEADWATER_CLICKHOUSE) cannot be used: {problem}")
+        if not problem.may_pass or time.monotonic() > deadline:
+            raise StackError(
+                f"The given ClickHouse (--clickhouse or HEADWATER_CLICKHOUSE) cannot be used: {problem.reason}"
+            )
         time.sleep(POLL_SECONDS)
 
 
