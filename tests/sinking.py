@@ -13,7 +13,7 @@ from typing import Any
 
 import clickhouse_connect
 import orjson
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from headwater.codec import codec
@@ -210,10 +210,14 @@ def dead_letters(settings: Settings) -> list[dict[str, Any]]:
 
 
 def committed(settings: Settings, collection: Collection) -> int:
-    """How many of the collection's records the sink's group has committed."""
+    """How many of the collection's records the sink's group has committed; 0 while the broker is still looking its group up."""
     consumer = Consumer(client_config(settings) | {"group.id": f"{settings.topic_prefix}.sink"})
     try:
         places = [TopicPartition(topic_of(settings, collection), n) for n in range(settings.collection_partitions)]
         return sum(max(place.offset, 0) for place in consumer.committed(places, timeout=10))
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.NOT_COORDINATOR:
+            raise
+        return 0
     finally:
         consumer.close()

@@ -33,7 +33,7 @@ def client(clickhouse: str) -> Iterator[Client]:
 
 def ask(client: Client, known: TypeCatalogue, project_id: str, analysis: str, **params: Any) -> Any:
     definition = parse_definition(analysis, {"event_collection": "c", **params}, NOW)
-    return answer(client, definition, project_id, Limits(), known)
+    return answer(client, definition, project_id, Limits(), known).value
 
 
 def test_answers_are_the_same(clickhouse: str, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
