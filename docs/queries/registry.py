@@ -355,7 +355,7 @@ REQUESTS = (
         "/events/purchases",
         "M",
         url={"filters": [{"property_name": "customer.id", "operator": "eq", "property_value": "ann"}]},
-        python='hw.delete_events(\n    "purchases", filters=[{"property_name": "customer.id", "operator": "eq", "property_value": "ann"}]\n)',
+        python='hw.delete_events("purchases", filters=[{"property_name": "customer.id", "operator": "eq", "property_value": "ann"}])',
     ),
     Request(
         "delete-property",
