@@ -3,10 +3,12 @@
 import asyncio
 import atexit
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 from headwater.client import calls
+from headwater.client.client import WRITTEN_SECONDS
 from headwater.client.errors import ConnectError, QueueFullError, there
 from headwater.client.event import make_event
 from headwater.client.http import AsyncHttpTransport, Call, Deleted
@@ -96,6 +98,30 @@ class AsyncClient(Sending, Questions[Coroutine[Any, Any, Result]]):
     async def live(self) -> dict[str, Any]:
         """As `Client.live`."""
         return await self._do(calls.live())
+
+    async def extract_to_file(
+        self,
+        collection: str,
+        *,
+        content_type: str = "application/json",
+        latest: int | None = None,
+        property_names: str | Sequence[str] | None = None,
+        **parameters: Unpack[Filtering],
+    ) -> dict[str, Any]:
+        """As `Client.extract_to_file`."""
+        return await self._do(calls.extract_to_file(collection, content_type, latest, property_names, parameters))
+
+    async def extractions(self) -> list[dict[str, Any]]:
+        """As `Client.extractions`."""
+        return await self._do(calls.extractions())
+
+    async def save_extraction(self, extraction_id: str, path: str | Path, timeout: float | None = None) -> Path:
+        """As `Client.save_extraction`."""
+        async with asyncio.timeout(timeout):
+            while not await self._do(calls.is_written(extraction_id)):
+                await asyncio.sleep(WRITTEN_SECONDS)
+        await there(self._transport).save(calls.file_path(extraction_id), Path(path))
+        return Path(path)
 
     async def collections(self) -> list[str]:
         """As `Client.collections`."""

@@ -13,7 +13,7 @@ import orjson
 
 from headwater.client.http import Call, Deleted, exact
 from headwater.client.questions import Filtering, Timeframe
-from headwater.query import Result
+from headwater.query import QueryError, Result
 from headwater.query.definition import parse_definition
 
 Json = dict[str, Any]
@@ -45,6 +45,47 @@ def trend(collection: str | None) -> Call[list[Json]]:
     return Call("GET", f"/trend{asked}", _result)
 
 
+def extract_to_file(
+    collection: str,
+    content_type: str,
+    latest: int | None,
+    property_names: str | Sequence[str] | None,
+    parameters: Filtering,
+) -> Call[Json]:
+    """Begin to write an extraction into a file. Raises TypeError for other parameters than those of Filtering."""
+    _check("extract_to_file", parameters)
+    own = {"content_type": content_type, "latest": latest, "property_names": property_names, "email": "a file"}
+    body = _plain({"event_collection": collection, **own, **parameters})
+
+    def read(reply: httpx.Response) -> Json:
+        about: Json = exact(reply.content)["extraction"]
+        return about
+
+    return Call("POST", "/queries/extraction", read, body, repeatable=False)
+
+
+def extractions() -> Call[list[Json]]:
+    """The extractions into files."""
+    return Call("GET", "/extractions", lambda reply: list(exact(reply.content)["extractions"]))
+
+
+def is_written(extraction_id: str) -> Call[bool]:
+    """Whether the file of an extraction is there. Reading it raises QueryError where it could not be written."""
+
+    def read(reply: httpx.Response) -> bool:
+        about = exact(reply.content)
+        if about["status"] == "failed":
+            raise QueryError(about["error"]["error_code"], about["error"]["message"])
+        return bool(about["status"] == "done")
+
+    return Call("GET", f"/extractions/{_quoted(extraction_id)}", read)
+
+
+def file_path(extraction_id: str) -> str:
+    """Where the file of an extraction is."""
+    return f"/extractions/{_quoted(extraction_id)}/file"
+
+
 def delete(collection: str, property_name: str | None = None) -> Call[Deleted]:
     """Delete a collection, or one of its properties."""
     path = f"/events/{_quoted(collection)}"
@@ -55,9 +96,7 @@ def delete(collection: str, property_name: str | None = None) -> Call[Deleted]:
 
 def delete_events(collection: str, parameters: Filtering) -> Call[Deleted]:
     """Delete the events that pass filters, in a timeframe. Raises ValueError without both, TypeError for other parameters."""
-    unknown = parameters.keys() - Filtering.__annotations__.keys()
-    if unknown:
-        raise TypeError(f"delete_events() has no parameter {', '.join(sorted(unknown))}")
+    _check("delete_events", parameters)
     if not parameters.get("filters") and not parameters.get("timeframe"):
         raise ValueError("delete_events() needs filters or a timeframe; all events go by delete_collection()")
     asked = urlencode({name: _text(value) for name, value in _plain(parameters).items()})
@@ -181,6 +220,12 @@ def unrevoke_access_key(key: str) -> Call[Json]:
 def delete_access_key(key: str) -> Call[None]:
     """Delete an access key."""
     return Call("DELETE", f"/keys/{_quoted(key)}", _nothing, master=True)
+
+
+def _check(method: str, parameters: Filtering) -> None:
+    unknown = parameters.keys() - Filtering.__annotations__.keys()
+    if unknown:
+        raise TypeError(f"{method}() has no parameter {', '.join(sorted(unknown))}")
 
 
 def _object(reply: httpx.Response) -> Json:

@@ -2,7 +2,9 @@
 
 import atexit
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, Unpack
 
@@ -16,6 +18,8 @@ from headwater.client.writer import Writer
 from headwater.query import Result
 
 T = TypeVar("T")
+
+WRITTEN_SECONDS = 0.2  # how often an extraction is looked at that is being written
 
 
 class Transport(Protocol):
@@ -116,6 +120,45 @@ class Client(Sending, Questions[Result]):
         1582
         """
         return self._do(calls.live())
+
+    def extract_to_file(
+        self,
+        collection: str,
+        *,
+        content_type: str = "application/json",
+        latest: int | None = None,
+        property_names: str | Sequence[str] | None = None,
+        **parameters: Unpack[Filtering],
+    ) -> dict[str, Any]:
+        """Have the events of an extraction written into a gzip file by the API, in the background: up to 10 million of them.
+
+        >>> about = hw.extract_to_file("purchases", content_type="text/csv", timeframe="this_90_days")
+        >>> hw.save_extraction(about["id"], "purchases.csv.gz")
+        PosixPath('purchases.csv.gz')
+
+        `content_type`: application/json, text/csv or application/x-ndjson.
+        """
+        return self._do(calls.extract_to_file(collection, content_type, latest, property_names, parameters))
+
+    def extractions(self) -> list[dict[str, Any]]:
+        """The extractions into files that this key asked for, with the master key all; the newest first.
+
+        >>> hw.extractions()[0]["status"]
+        'done'
+        """
+        return self._do(calls.extractions())
+
+    def save_extraction(self, extraction_id: str, path: str | Path, timeout: float | None = None) -> Path:
+        """Wait until an extraction is written, and put its file where `path` says. Raises TimeoutError when that takes longer than
+        `timeout` seconds, QueryError where it could not be written.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._do(calls.is_written(extraction_id)):
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError(f"extraction {extraction_id} is not written after {timeout:g} seconds")
+            time.sleep(WRITTEN_SECONDS)
+        there(self._http).save(calls.file_path(extraction_id), Path(path))
+        return Path(path)
 
     # Looking around, deleting, keeping: by the HTTP API, which ClickHouse itself cannot stand in for
 

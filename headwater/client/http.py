@@ -1,5 +1,6 @@
 """The HTTP API as the client uses it: bulk writes with an answer per event, and whatever is asked, blocking or awaited."""
 
+import asyncio
 import gzip
 import ipaddress
 import json
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import httpx
@@ -143,6 +145,16 @@ class HttpTransport:
             )
         return call.read(_successful(response))
 
+    def save(self, path: str, target: Path) -> None:
+        """Write what is at a path into a file as it comes. Blocks; raises QueryError and OSError."""
+        with _refusals(path), self._http.stream("GET", self._project + path) as response:
+            if response.status_code != httpx.codes.OK:
+                response.read()
+                raise refusal(response)
+            with target.open("wb") as file:
+                for part in response.iter_bytes():
+                    file.write(part)
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
@@ -173,6 +185,17 @@ class AsyncHttpTransport:
         with _refusals(url):
             response: httpx.Response = await retrying_async(call.retry_seconds)(ask)
         return call.read(_successful(response))
+
+    async def save(self, path: str, target: Path) -> None:
+        """As HttpTransport.save."""
+        with _refusals(path):
+            async with self._http.stream("GET", self._project + path) as response:
+                if response.status_code != httpx.codes.OK:
+                    await response.aread()
+                    raise refusal(response)
+                with await asyncio.to_thread(target.open, "wb") as file:
+                    async for part in response.aiter_bytes():
+                        await asyncio.to_thread(file.write, part)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -1,6 +1,7 @@
 """Funnels, figures and retention asked from Python and on the command line, over HTTP and of ClickHouse itself."""
 
 import asyncio
+import gzip
 import json
 import os
 import subprocess
@@ -110,15 +111,31 @@ async def test_what_is_awaited_is_what_the_others_answer(api: Served) -> None:
         assert refused.value.status == 401
 
 
-def test_questions_and_keys_are_kept_by_both_clients(api: Served) -> None:
+def test_questions_and_keys_are_kept_by_both_clients(api: Served, tmp_path: Path) -> None:
     options: Any = {"project_id": api.project.id, "master_key": api.project.master_key}
     url = f"http://127.0.0.1:{api.settings.port}"
     with asyncio.Runner() as loop:
         twin = loop.run(_made(lambda: headwater.connect_async(url, **options)))
         with headwater.connect(url, **options) as hw:
             keep_and_ask(url, api.project.id, lambda name, *given, **more: getattr(hw, name)(*given, **more))
+            extract(tmp_path / "one", lambda name, *given, **more: getattr(hw, name)(*given, **more))
         keep_and_ask(url, api.project.id, lambda name, *given, **more: loop.run(getattr(twin, name)(*given, **more)))
+        extract(tmp_path / "other", lambda name, *given, **more: loop.run(getattr(twin, name)(*given, **more)))
         loop.run(twin.close())
+
+
+def extract(path: Path, do: Callable[..., Any]) -> None:
+    """An extraction into a file, and one that cannot be."""
+    about = do(
+        "extract_to_file", "purchases", content_type="text/csv", property_names=["buyer", "price"], timeframe=FRAME
+    )
+    assert do("save_extraction", about["id"], path, timeout=30) == path
+    assert gzip.decompress(path.read_bytes()).decode().splitlines() == ["buyer,price", "bob,2.5", "ann,5"]
+    assert do("extractions")[0]["id"] == about["id"]
+    with pytest.raises(QueryError, match="no such extraction"):
+        do("save_extraction", "0" * 32, path)
+    with pytest.raises(TypeError, match="interval"):
+        do("extract_to_file", "purchases", interval="daily")
 
 
 async def _made(make: Callable[[], Any]) -> Any:
