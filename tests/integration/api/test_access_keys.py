@@ -1,13 +1,11 @@
 """Access keys over HTTP: made, shown, changed, revoked and deleted by the master key; what they permit and what they hide."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from headwater.control import ControlPlane
-from headwater.settings import Settings
-from tests.asking import Api, error_of, running_api
+from tests.asking import Api, error_of
 
 OPTIONS: dict[str, Any] = {
     "writes": {"autofill": {"customer": {"id": 4}}},
@@ -18,10 +16,7 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-async def api(settings: Settings) -> AsyncIterator[Api]:
-    async with running_api(settings) as running:
-        yield running
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 def master(api: Api) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -13,7 +12,6 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from headwater.aggregates import Aggregates, table_key
 from headwater.control import ControlWriter
 from headwater.kafka import client_config, create_topics, durable_producer_config
-from headwater.settings import Settings
 from headwater.topics import state_topic
 from tests.asking import Api, error_of, running_api
 from tests.querying import event, store
@@ -23,10 +21,7 @@ START = 1_704_067_200_000  # 2024-01-01
 PARTITIONS = 3
 
 
-@pytest.fixture
-async def api(settings: Settings) -> AsyncIterator[Api]:
-    async with running_api(settings) as running:
-        yield running
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 def purchases(api: Api) -> None:

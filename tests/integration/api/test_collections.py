@@ -1,23 +1,18 @@
 """Looking around: the project, its collections and properties, the latest events, the trend."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
 
 from headwater.aggregates import DAY
-from headwater.settings import Settings
-from tests.asking import Api, error_of, running_api
+from tests.asking import Api, error_of
 from tests.listing import NOW, counted, get, seen
 from tests.querying import event, store
 
 EVERY = {"keen.timestamp": "datetime", "keen.created_at": "datetime", "keen.id": "string"}
 
 
-@pytest.fixture
-async def api(settings: Settings) -> AsyncIterator[Api]:
-    async with running_api(settings) as running:
-        yield running
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_collections_and_their_schema(api: Api) -> None:

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,16 @@ MILLION = 1_000_000
 MEGABYTE = 1 << 20
 
 
+@pytest.fixture(scope="module")
+def shared_api(module_settings: Settings) -> Iterator[tuple[Served, ControlWriter]]:
+    with served(module_settings, module_settings.data_dir) as running, ControlWriter(module_settings) as writer:
+        yield running, writer
+
+
 @pytest.fixture
-def api(settings: Settings, tmp_path: Path) -> Iterator[Served]:
-    with served(settings, tmp_path) as running:
-        yield running
+def api(shared_api: tuple[Served, ControlWriter]) -> Served:
+    running, writer = shared_api
+    return replace(running, project=writer.create_project("test"))
 
 
 def ask(http: httpx.Client, **parameters: Any) -> httpx.Response:
@@ -119,7 +126,7 @@ def test_a_million_events_in_bounded_memory(api: Served) -> None:
     assert peak - before < 60 * MEGABYTE
 
 
-def test_a_file_in_place_of_an_email(api: Served, tmp_path: Path) -> None:
+def test_a_file_in_place_of_an_email(api: Served) -> None:
     events = generated(300, seed=12)
     store(api.settings.clickhouse, api.project.id, "c", events)
     with ControlWriter(api.settings) as writer:
@@ -139,7 +146,7 @@ def test_a_file_in_place_of_an_email(api: Served, tmp_path: Path) -> None:
         assert stranger.get("/extractions").json() == {"extractions": []}
         assert stranger.get(f"{path}/file").status_code == 404
         assert http.get("/extractions/../x").status_code == 404
-        assert not any(b"ann@example" in each.read_bytes() for each in tmp_path.rglob("about.json"))
+        assert not any(b"ann@example" in each.read_bytes() for each in api.settings.data_dir.rglob("about.json"))
 
 
 def test_files_outlive_restarts_and_end(settings: Settings, tmp_path: Path) -> None:

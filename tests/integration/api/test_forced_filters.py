@@ -6,14 +6,12 @@ Account 4 has 3 sales and account 5 has 5, which say so in every value; the key 
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from keen import scoped_keys
 
 from headwater.control import ControlWriter
-from headwater.settings import Settings
 from tests.asking import Api, error_of, running_api
 from tests.querying import event, store
 
@@ -27,22 +25,24 @@ SPAN = {"start": "2024-01-01T00:00:00Z", "end": "2024-02-01T00:00:00Z"}
 STEP = {"event_collection": "sales", "actor_property": "user"}
 
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
 @pytest.fixture
-async def api(settings: Settings) -> AsyncIterator[Api]:
-    async with running_api(settings) as running:
-        for collection in ("sales", "returns"):
-            of = {4: "of-account-4", 5: HIDDEN}
-            store(
-                settings.clickhouse,
-                running.project.id,
-                collection,
-                [
-                    event({"account": {"id": n}, "user": f"{of[n]}-{i}", "price": 10 ** (n - 4)}, START + i)
-                    for n, count in ((4, 3), (5, 5))
-                    for i in range(count)
-                ],
-            )
-        yield running
+def api(api: Api) -> Api:
+    for collection in ("sales", "returns"):
+        of = {4: "of-account-4", 5: HIDDEN}
+        store(
+            api.settings.clickhouse,
+            api.project.id,
+            collection,
+            [
+                event({"account": {"id": n}, "user": f"{of[n]}-{i}", "price": 10 ** (n - 4)}, START + i)
+                for n, count in ((4, 3), (5, 5))
+                for i in range(count)
+            ],
+        )
+    return api
 
 
 async def keys(api: Api) -> dict[str, str]:
