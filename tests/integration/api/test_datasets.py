@@ -3,7 +3,6 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from api.kept import KeptTables
 from api.queries import Queries
 from headwater.control import ControlPlane
 from headwater.saved.dataset import read_dataset
-from headwater.settings import Settings
 from tests.asking import Api, error_of, running_api
 from tests.querying import event, store
 
@@ -31,11 +29,13 @@ FILTER = {"property_name": "item", "operator": "eq", "property_value": "pen"}
 ONE = {"index_by": "shop", "display_name": "By shop"}
 
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
 @pytest.fixture
-async def api(settings: Settings) -> AsyncIterator[Api]:
-    async with running_api(settings) as running:
-        sell(running, range(0, 240, 5))
-        yield running
+def api(api: Api) -> Api:
+    sell(api, range(0, 240, 5))
+    return api
 
 
 def sell(api: Api, hours_ago: Any) -> None:
@@ -152,7 +152,8 @@ async def test_indexes_of_several_properties_and_of_every_form(api: Api) -> None
         assert [bucket["value"] for bucket in await results(api, "one", given, "this_5_days")] == values
 
 
-async def test_what_was_kept_long_ago_stays_and_the_last_two_days_are_made_anew(api: Api, settings: Settings) -> None:
+async def test_what_was_kept_long_ago_stays_and_the_last_two_days_are_made_anew(api: Api) -> None:
+    settings = api.settings
     await put(api, "d", query=QUERY, **ONE)
     await made(api, "d")
     before = await results(api, "d", "north", "this_10_days")
