@@ -24,6 +24,7 @@ import structlog
 from api.connections import Connections
 from headwater.control import ControlPlane, Grant
 from headwater.query import QueryError
+from headwater.query.catalogue import TypeCatalogue
 from headwater.query.clickhouse import extracted
 from headwater.query.definition import Definition, parse_definition
 from headwater.query.extraction import ENDINGS
@@ -48,6 +49,7 @@ class ExtractionFiles:
         self._keep = round(settings.extraction_keep_days * DAY)
         self._limits = Limits.of(settings)
         self._connections = Connections(settings.clickhouse, self._limits)
+        self._catalogue = TypeCatalogue()
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="extraction")
         self._stopping = threading.Event()
         self._removing = threading.Thread(target=self._remove, name="extraction-remover", daemon=True)
@@ -142,7 +144,9 @@ class ExtractionFiles:
         part = self._place(about) / "part"
         try:
             with self._connections.lent() as client, part.open("wb") as file:
-                for piece in extracted(client, query, about["project_id"], self._limits, self._cancellation):
+                for piece in extracted(
+                    client, query, about["project_id"], self._limits, self._catalogue, self._cancellation
+                ):
                     if self._stopping.is_set():
                         return True
                     file.write(piece)

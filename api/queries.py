@@ -107,7 +107,9 @@ class Queries:
     def _answered(self, project_id: str, query: Query, cancellation: Cancellation, told: bool = False) -> Reply:
         with self._connections.lent() as client:
             if isinstance(query, Definition) and query.analysis == "extraction":
-                return Reply(b"".join(extracted(client, query, project_id, self._limits, cancellation)), None)
+                return Reply(
+                    b"".join(extracted(client, query, project_id, self._limits, self._catalogue, cancellation)), None
+                )
             value, _, execution = answer(client, query, project_id, self._limits, self._catalogue, cancellation)
         reply = value if query.analysis == "funnel" else {"result": value}
         return Reply(dumped(reply | {METADATA: execution.metadata} if told else reply), execution)
@@ -135,7 +137,8 @@ class Queries:
         """An extraction's events as they are read: whatever can go wrong does so before the status is sent."""
         cancellation = Cancellation()
         parts = _Parts(
-            self._connections, lambda client: extracted(client, query, project_id, self._limits, cancellation)
+            self._connections,
+            lambda client: extracted(client, query, project_id, self._limits, self._catalogue, cancellation),
         )
         try:
             first = await self._wanted(request, self._threads.submit(parts.next), cancellation)

@@ -1,25 +1,25 @@
 """Queries put to ClickHouse itself: the transport of `connect(clickhouse=URL)`, and what the API runs."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from clickhouse_connect.driver.client import Client
 
-from headwater.query.catalogue import TypeCatalogue
-from headwater.query.compile import compile_extraction, compile_query, compile_survey
+from headwater.query.catalogue import TypeCatalogue, covers
+from headwater.query.compile import compile_query
 from headwater.query.definition import Definition, Query, parse_definition, paths_of
-from headwater.query.errors import QueryError
 from headwater.query.execution import Execution, properties_read
-from headwater.query.extraction import CSV, JSON, OWN_COLUMNS, gzipped, written
+from headwater.query.extraction import OWN_COLUMNS, gzipped, written
 from headwater.query.funnel import Funnel
 from headwater.query.funnel_plan import ActorPlan, compile_funnel
 from headwater.query.paths import Path
 from headwater.query.properties import Types
+from headwater.query.reading import Reading
 from headwater.query.result import Result
 from headwater.query.retention import Retention
 from headwater.query.retention_plan import compile_retention
-from headwater.query.shape import event, shape
+from headwater.query.shape import shape
 from headwater.query.statements import Cancellation, Limits, Statements, connect
 
 TABLES = "SELECT name FROM system.tables WHERE database = {database:String} AND name IN {names:Array(String)}"
@@ -87,63 +87,37 @@ def _answered(statements: Statements, query: Query, project_id: str, catalogue: 
     if isinstance(query, Funnel | Retention):
         return _answer_about_actors(statements, query, database(project_id), catalogue)
     if query.analysis == "extraction":
-        plan = compile_extraction(query, database(project_id), None, _most(query, statements.limits))
-        _survey(statements, query, project_id)
-        return list(_events(statements, query, project_id)), _shown(plan.sql, plan.parameters)
-
-    def types() -> Types | None:
-        return _types(statements, catalogue, database(project_id), query.collection, paths_of(query))
-
-    known = types()
+        reading = Reading(statements, catalogue, query, database(project_id))
+        reading.survey()
+        events = list(reading.events())
+        plan = reading.plan()
+        return events, _shown(plan.sql, plan.parameters)
+    looked_at = (statements.client, database(project_id), query.collection, paths_of(query), statements.settings())
+    known = catalogue.known(*looked_at)
     plan = compile_query(query, database(project_id), known)
     rows = list(statements.rows(plan.sql, plan.parameters))
-    if known is not None and types() != known:  # new types came with new events, and the statement may have missed them
+    # New types may have come with new events, and the statement may have missed them.
+    if known and not covers(known, catalogue.types(*looked_at)):
         plan = compile_query(query, database(project_id), None)
         rows = list(statements.rows(plan.sql, plan.parameters))
     return shape(plan, rows), _shown(plan.sql, plan.parameters)
 
 
 def extracted(
-    client: Client, definition: Definition, project_id: str, limits: Limits, cancellation: Cancellation | None = None
+    client: Client,
+    definition: Definition,
+    project_id: str,
+    limits: Limits,
+    catalogue: TypeCatalogue,
+    cancellation: Cancellation | None = None,
 ) -> Iterator[bytes]:
     """The text of an extraction in parts, packed where it is to be. Blocks; raises QueryError before the first part."""
-    statements = Statements(client, limits, cancellation)
-    paths = _survey(statements, definition, project_id)
+    reading = Reading(Statements(client, limits, cancellation), catalogue, definition, database(project_id))
+    paths = reading.survey()
     names = [path.name for path in definition.property_names]
     columns = names or [*OWN_COLUMNS, *(path for path in paths if path not in OWN_COLUMNS)]
-    events = _events(statements, definition, project_id)
-    parts = written(events, definition.content_type, columns)
+    parts = written(reading.events(), definition.content_type, columns)
     return gzipped(parts) if definition.gzip or definition.to_file else parts
-
-
-def _survey(statements: Statements, definition: Definition, project_id: str) -> list[str]:
-    """The paths of the properties of an extraction's events, where they are needed. Raises QueryError where there are more
-    events than may be returned: before anything is sent, so that the answer can still say so."""
-    most = _most(definition, statements.limits)
-    columns = definition.content_type == CSV and not definition.property_names
-    if definition.latest is not None and definition.latest <= most and not columns:
-        return []
-    plan = compile_survey(definition, database(project_id), columns=columns)
-    count, paths = next(statements.rows(plan.sql, plan.parameters), (0, []))
-    if (count if definition.latest is None else min(count, definition.latest)) > most:
-        raise QueryError(
-            "ExtractionLimitError",
-            f"{count} events match, more than {most}: ask for a shorter timeframe, add filters, or give `latest`, {most} at "
-            "most; as text/csv or application/x-ndjson, or with `email` into a file, there may be more.",
-        )
-    return list(paths)
-
-
-def _events(statements: Statements, definition: Definition, project_id: str) -> Iterator[dict[str, Any]]:
-    """The events of an extraction one by one, as they are read."""
-    plan = compile_extraction(definition, database(project_id), None, _most(definition, statements.limits))
-    spill = {"max_bytes_before_external_sort": statements.limits.memory_bytes // 2}
-    for row in statements.rows(plan.sql, plan.parameters, **spill):
-        yield event(row, definition.property_names)
-
-
-def _most(definition: Definition, limits: Limits) -> int:
-    return limits.streamed_events if definition.to_file or definition.content_type != JSON else limits.events
 
 
 def database(project_id: str) -> str:
@@ -159,12 +133,14 @@ def _answer_about_actors(
     for deed in deeds:
         paths.setdefault(deed.collection, set()).update(deed.paths)
 
-    def types() -> dict[str, Types | None]:
-        """Of the collections that have a table: a statement with one that has none would be refused as a whole."""
+    def tables() -> list[str]:
+        """The collections that have a table: a statement with one that has none would be refused as a whole."""
         lookup = Statements(statements.client, statements.limits)  # what it reads are no events
         found = lookup.rows(TABLES, {"database": database, "names": sorted(paths)})
-        names = sorted(row[0] for row in found)
-        return {name: _types(statements, catalogue, database, name, paths[name]) for name in names}
+        return sorted(row[0] for row in found)
+
+    def types(of: Callable[..., Types | None], name: str) -> Types | None:
+        return of(statements.client, database, name, paths[name], statements.settings())
 
     def plan(known: dict[str, Types | None]) -> ActorPlan:
         if isinstance(query, Funnel):
@@ -177,19 +153,13 @@ def _answer_about_actors(
         rows = statements.rows(compiled.sql, compiled.parameters, max_rows_to_group_by=0) if compiled.sql else ()
         return compiled.finish(rows), _shown(compiled.sql, compiled.parameters)
 
-    known = types()
+    known = {name: types(catalogue.known, name) for name in tables()}
     answered = run(known)
-    if known and types() != known:
-        answered = run(dict.fromkeys(known))
+    if any(each and not covers(each, types(catalogue.types, name)) for name, each in known.items()):
+        answered = run(dict.fromkeys(tables()))
     return answered
 
 
 def _shown(sql: str, parameters: Mapping[str, Any]) -> str:
     """A statement with its parameters' values for people to read."""
     return "\n".join([sql, *(f"-- {name} = {value!r}" for name, value in parameters.items())])
-
-
-def _types(
-    statements: Statements, catalogue: TypeCatalogue, database: str, collection: str, paths: set[Path]
-) -> Types | None:
-    return catalogue.types(statements.client, database, collection, paths, statements.settings())

@@ -57,15 +57,25 @@ class Plan:
     aggregates: dict[str, Aggregate]  # by label
 
 
-def compile_extraction(definition: Definition, database: str, types: Types | None, max_events: int) -> Plan:
-    """The plan of an extraction, of at most `max_events`."""
+def compile_extraction(
+    definition: Definition, database: str, types: Types | None, max_events: int, *, by_key: bool = False
+) -> Plan:
+    """The plan of an extraction, of at most `max_events`. `types` as for `compile_query`.
+
+    `by_key` finds the events' keys first, and then reads those events only: for filters that few events pass, since whole events are
+    most of what a table holds.
+    """
     parameters = Parameters()
     limit = min(definition.latest or max_events, max_events)
     direction = "DESC" if definition.latest else "ASC"
+    order = f" ORDER BY timestamp {direction}, id {direction} LIMIT {limit}"
+    table = table_sql(database, definition.collection)
+    where = _where(definition, Properties(types), parameters)
+    # PREWHERE, which comes before duplicates are folded, may look at keys: an event's copies have the same.
+    keys = f" PREWHERE (timestamp, id) IN (SELECT timestamp, id FROM {table}{where}{order})" if by_key else ""  # noqa: S608 - names are quoted, values are parameters
     sql = (
-        "SELECT toUnixTimestamp64Milli(timestamp), toUnixTimestamp64Milli(received_at), id, properties"  # noqa: S608 - names are quoted, values are parameters
-        f" FROM {_source(definition, database, Properties(types), parameters)}"
-        f" ORDER BY timestamp {direction}, id {direction} LIMIT {limit}"
+        "SELECT toUnixTimestamp64Milli(timestamp), toUnixTimestamp64Milli(received_at), id, properties"  # noqa: S608 - as above
+        f" FROM {table}{keys}{where}{order}"
     )
     return Plan(definition, sql, parameters.values, [], {}, [], {})
 
@@ -77,7 +87,7 @@ def compile_query(definition: Definition, database: str, types: Types | None) ->
     statement is right only while no others occur. Raises QueryError where there are too many intervals.
     """
     parameters, properties = Parameters(), Properties(types)
-    source = _source(definition, database, properties, parameters)
+    where = _where(definition, properties, parameters)
     spans: list[Timeframe] = []
     bucket_of: dict[int, int] = {}
     columns, grouped = [], []
@@ -101,25 +111,25 @@ def compile_query(definition: Definition, database: str, types: Types | None) ->
     tail = _limited(definition, keys, aggregates) if grouped else ""
     if definition.group_by and not grouped:
         tail = " HAVING count() > 0"  # a group whose key is null, where no property has a value
-    sql = f"SELECT {', '.join(columns)} FROM {source}{group}{tail}"  # noqa: S608 - as above
+    source = table_sql(database, definition.collection)
+    sql = f"SELECT {', '.join(columns)} FROM {source}{where}{group}{tail}"  # noqa: S608 - as above
     return Plan(definition, sql, parameters.values, spans, bucket_of, keys, aggregates)
 
 
-def compile_survey(definition: Definition, database: str, *, columns: bool) -> Plan:
+def compile_survey(definition: Definition, database: str, types: Types | None, *, columns: bool) -> Plan:
     """The plan of the question what an extraction would give: one row with how many events and, where `columns` are wanted, the
-    paths of their properties."""
+    paths of their properties. `types` as for `compile_query`."""
     parameters = Parameters()
-    source = _source(definition, database, Properties(None), parameters)
+    where = _where(definition, Properties(types), parameters)
     paths = "arraySort(distinctJSONPaths(properties))" if columns else "[]"
-    sql = f"SELECT count(), {paths} FROM {source}"  # noqa: S608 - as above
+    sql = f"SELECT count(), {paths} FROM {table_sql(database, definition.collection)}{where}"  # noqa: S608 - as above
     return Plan(definition, sql, parameters.values, [], {}, [], {})
 
 
-def _source(definition: Definition, database: str, properties: Properties, parameters: Parameters) -> str:
-    """The table without its duplicates, and the conditions."""
+def _where(definition: Definition, properties: Properties, parameters: Parameters) -> str:
+    """The conditions of a definition."""
     tests = tests_sql(definition.timeframe, definition.filters, properties, parameters)
-    where = f" WHERE {' AND '.join(tests)}" if tests else ""
-    return table_sql(database, definition.collection) + where
+    return f" WHERE {' AND '.join(tests)}" if tests else ""
 
 
 def _bucket(spans: list[Timeframe]) -> tuple[str, dict[int, int]]:

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from headwater.query.paths import Path
 
 ARRAY = "Array("
-Types = Mapping[str, frozenset[str]]  # path -> the engine's names of the types that occur; all paths of a query
+OBJECT = "Object"  # what has properties below it; no type of the engine's
+Types = Mapping[
+    str, frozenset[str]
+]  # path -> the engine's names of the types that occur, and OBJECT; all paths of a query
 
 
 @dataclass(frozen=True)
@@ -94,5 +97,7 @@ def property_of(path: Path, types: Types | None) -> Property:
 
 
 def _present(path: Path, known: frozenset[str] | None) -> str:
-    tests = [] if known is not None and not known else [f"isNotNull({path.sql})"]
-    return f"({' or '.join([*tests, f'notEmpty(JSONAllPaths({path.sub_object}))'])})"
+    tests = [f"isNotNull({path.sql})"] if known is None or known - {OBJECT} else []
+    if known is None or OBJECT in known:
+        tests.append(f"notEmpty(JSONAllPaths({path.sub_object}))")
+    return f"({' or '.join(tests) or '0'})"

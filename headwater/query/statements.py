@@ -2,7 +2,7 @@
 
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,7 @@ from headwater.query.errors import QueryError
 from headwater.query.shape import Row
 from headwater.settings import Settings
 
+Rows = Generator[Row, None, None]
 FORMAT = "JSONCompactEachRow"
 GRACE_SECONDS = 10  # the engine ends a query by itself; the connection waits this much longer
 
@@ -90,7 +91,7 @@ class Statements:
         self.read_rows = 0  # by all statements that are through
         self._cancellation = cancellation or Cancellation()
 
-    def rows(self, sql: str, parameters: Mapping[str, Any], **settings: Any) -> Iterator[Row]:
+    def rows(self, sql: str, parameters: Mapping[str, Any], **settings: Any) -> Rows:
         """The rows of a statement as they are read; none where the collection or the project has no table yet.
 
         Blocks; the first row comes when the statement is through, so nothing can go wrong later but the connection. Raises
