@@ -43,6 +43,36 @@ def settings_page() -> str:
     )
 
 
+def project_settings_page() -> str:
+    """Every setting of a project with its type, default and meaning."""
+    from typing import get_args
+
+    from pydantic import SecretStr
+
+    from headwater.control.project_settings import ProjectSettings
+
+    def kind(annotation: Any) -> str:
+        if annotation is bool:
+            return "`true`, `false`"
+        options = get_args(annotation)
+        if SecretStr in options:
+            return "secret"
+        return "text" if str in options else ", ".join(f"`{option}`" for option in options)
+
+    def default(value: Any) -> str:
+        return "" if value is None else f"`{json.dumps(value).strip(chr(34))}`"
+
+    rows = [
+        (f"`{field.alias}`", kind(field.annotation), default(field.default), field.description or "")
+        for field in ProjectSettings.model_fields.values()
+    ]
+    return (
+        "# Settings of a project\n\n`headwater project set NAME=VALUE...` changes them, `NAME=` puts one back to its default, "
+        "`headwater project show` lists them. Every service follows them and needs no restart. Secrets are stored encrypted under the "
+        "deployment's secret and shown masked.\n\n" + table(("setting", "values", "default", "meaning"), rows)
+    )
+
+
 def topics_page() -> str:
     """Every topic with its schema and meaning."""
     from headwater.topics import TOPICS
@@ -158,6 +188,7 @@ def queries_page() -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
+    "project-settings.md": project_settings_page,
     "topics.md": topics_page,
     "metrics.md": metrics_page,
     "schemas.md": schemas_page,

@@ -64,12 +64,36 @@ def show_project(
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Show a project with its keys, in clear."""
+    """Show a project with its keys, in clear, and its settings, secrets masked."""
     with _plane(data_dir) as plane:
         found = plane.project(_project_id(project_id, data_dir))
         if found is None:
             raise _refused(f"There is no project {project_id}; `headwater project list` lists them.")
         _print(_project_row(found, with_keys=True), as_json)
+
+
+@project.command("set")
+def set_project(
+    changes: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[PROJECT_ID] NAME=VALUE...",
+            help="The project's id (default: the local stack's project) and its settings; NAME= puts one back to its default.",
+        ),
+    ],
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Change settings of a project; docs/project-settings.md lists them."""
+    given = None if "=" in changes[0] else changes[0]
+    pairs = [change.partition("=") for change in changes[given is not None :]]
+    unclear = [name for name, equals, _ in pairs if not equals]
+    if unclear or not pairs:
+        raise _refused(f"A setting is given as NAME=VALUE; {[*unclear, given][0]!r} is not.")
+    with _writer(data_dir) as writer:
+        wanted = {name: value or None for name, _, value in pairs}
+        changed = writer.change_settings(_project_id(given, data_dir), wanted)
+        _print(_project_row(changed) | {"settings": changed.settings.shown()}, as_json)
 
 
 @key.command("create")
@@ -157,6 +181,7 @@ def _project_row(found: "Project", with_keys: bool = False) -> dict[str, Any]:
     row: dict[str, Any] = {"id": found.id, "name": found.name}
     if with_keys:
         row |= {"master_key": found.master_key, "write_key": found.write_key, "read_key": found.read_key}
+        row["settings"] = found.settings.shown()
     return row
 
 
@@ -177,7 +202,12 @@ def _print(content: dict[str, Any] | list[dict[str, Any]], as_json: bool) -> Non
         return
     if isinstance(content, dict):
         for name, value in content.items():
-            typer.echo(f"{name + ':':<12} {value}")
+            if not isinstance(value, dict):
+                typer.echo(f"{name + ':':<12} {value}")
+                continue
+            typer.echo(f"{name}:")
+            for inner, one in value.items():
+                typer.echo(f"  {inner + ':':<32} {one if isinstance(one, str) else orjson.dumps(one).decode()}")
         return
     table = Table(*(content[0] if content else ("none yet",)), box=None)
     for row in content:

@@ -8,12 +8,14 @@ from headwater.control.grant import OPERATIONS, Grant, Need, Operation
 from headwater.control.model import (
     ControlError,
     InvalidNameError,
+    InvalidSettingError,
     Key,
     KeyKind,
     NoSuchObjectError,
     Project,
     SecretMismatchError,
 )
+from headwater.control.project_settings import ProjectSettings
 from headwater.control.writer import ControlWriter
 
 __all__ = [
@@ -28,11 +30,13 @@ __all__ = [
     "Deletions",
     "Grant",
     "InvalidNameError",
+    "InvalidSettingError",
     "Key",
     "KeyKind",
     "Need",
     "NoSuchObjectError",
     "Operation",
     "Project",
+    "ProjectSettings",
     "SecretMismatchError",
 ]

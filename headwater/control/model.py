@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Literal, get_args
 
 from headwater.control.grant import PERMITTED, Grant, Operation
+from headwater.control.project_settings import NO_SETTINGS, ProjectSettings
 
 ProjectKeyKind = Literal["master", "write", "read"]  # every project has one of each, and may have more
 PROJECT_KEY_KINDS: tuple[ProjectKeyKind, ...] = get_args(ProjectKeyKind)
@@ -23,6 +24,10 @@ class InvalidNameError(ControlError):
     """What was to be written has a name that nothing may have."""
 
 
+class InvalidSettingError(ControlError):
+    """A project has no setting of this name, or the setting cannot have this value."""
+
+
 class NoSuchObjectError(ControlError):
     """What was to be changed is not there."""
 
@@ -33,7 +38,7 @@ class SecretMismatchError(ControlError):
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A project with the three keys that it was created with, in clear.
+    """A project with its settings and the three keys that it was created with, in clear.
 
     A key that was revoked since is still named here; whether it is active, its Key says.
     """
@@ -44,6 +49,7 @@ class Project:
     master_key: str = field(repr=False)
     write_key: str = field(repr=False)
     read_key: str = field(repr=False)
+    settings: ProjectSettings = NO_SETTINGS
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from headwater.codec import CodecError, codec
 from headwater.control.deletions import DELETION, Deletions, deletion_of
 from headwater.control.grant import OPERATIONS
 from headwater.control.model import KEY_KINDS, PROJECT_KEY_KINDS, Key, Project, key_id
+from headwater.control.project_settings import settings_of
 from headwater.control.seal import Seal, SealError
 
 PROJECT = "project"
@@ -146,10 +147,15 @@ class ControlState:
     def _apply_project(self, record: Record) -> None:
         body = orjson.loads(record["body"])
         keys = {kind: self.keys.get(body["keys"][kind]) for kind in PROJECT_KEY_KINDS}
+        try:
+            settings = settings_of(body.get("settings") or {}, record["id"], self._seal)
+        except SealError as error:
+            raise ValueError(f"a setting of project {record['id']} cannot be decrypted") from error
         self.projects[record["id"]] = Project(
             id=record["id"],
             name=body["name"],
             version=record["version"],
+            settings=settings,
             **{f"{kind}_key": key.key if key else "" for kind, key in keys.items()},
         )
 

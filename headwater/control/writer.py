@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
+import orjson
 from confluent_kafka import KafkaException, Producer
 
 from headwater.codec import codec
@@ -14,6 +15,7 @@ from headwater.control.grant import Operation
 from headwater.control.model import (
     ControlError,
     InvalidNameError,
+    InvalidSettingError,
     Key,
     KeyKind,
     NoSuchObjectError,
@@ -24,6 +26,7 @@ from headwater.control.model import (
     new_key,
     new_project_id,
 )
+from headwater.control.project_settings import stored_settings
 from headwater.control.records import KEY, PROJECT, Record, changed, key_record, project_record, record_key
 from headwater.control.seal import Seal
 from headwater.kafka import durable_producer_config
@@ -91,6 +94,29 @@ class ControlWriter:
             ]
 
         self.write(records)
+        return project
+
+    def change_settings(self, project_id: str, changes: Mapping[str, str | None]) -> Project:
+        """Give settings of a project other values, as text; None puts one back to its default.
+
+        Blocks until that is read back. Raises InvalidSettingError, and NoSuchObjectError where there is no such project.
+        """
+        try:
+            stored = stored_settings(changes, project_id, self._seal)
+        except ValueError as error:
+            raise InvalidSettingError(str(error)) from None
+
+        def records(now: int) -> list[Record]:
+            record = self.plane.record(PROJECT, project_id)
+            if record is None:
+                raise NoSuchObjectError(f"There is no project {project_id}.")
+            settings = orjson.loads(record["body"]).get("settings") or {}
+            kept = {name: value for name, value in settings.items() if name not in changes}
+            return [changed(record, now, {"settings": kept | stored})]
+
+        self.write(records)
+        project = self.plane.project(project_id)
+        assert project is not None
         return project
 
     def create_key(self, project_id: str, kind: ProjectKeyKind, name: str) -> Key:

@@ -179,7 +179,22 @@ def test_on_the_command_line(kafka_settings: Settings, tmp_path: Path) -> None:
     assert {k["key"]: k["active"] for k in keys}[key["key"]] is False
     assert project["read_key"] in run("key", "list", "--project", project["id"])
 
-    for arguments in (["project", "show", "0" * 24], ["key", "revoke", "nope"], ["key", "list"]):
+    changed = json.loads(run("project", "set", project["id"], "segment.ipAddon=yes", "stripe.secret=whsec=1", "--json"))
+    assert (changed["settings"]["segment.ipAddon"], changed["settings"]["stripe.secret"]) == (True, "********")
+    run("project", "set", project["id"], "segment.ipAddon=")
+    shown = run("project", "show", project["id"])
+    assert "whsec" not in shown
+    assert "segment.ipAddon:                 false" in shown
+
+    for arguments in (
+        ["project", "show", "0" * 24],
+        ["project", "set", "0" * 24, "segment.ipAddon=yes"],
+        ["project", "set", project["id"], "segment.ipAddon=perhaps"],
+        ["project", "set", project["id"], "segment.ipAddon"],
+        ["project", "set", project["id"]],
+        ["key", "revoke", "nope"],
+        ["key", "list"],
+    ):
         result = runner.invoke(app, [*arguments, "--data-dir", str(tmp_path)])
         assert (result.exit_code, result.stdout) == (1, "")
         assert result.stderr
