@@ -1,7 +1,9 @@
 """What a key puts into every event that is written with it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from headwater.control import Grant
 
 
 def fill(event: dict[str, Any], autofill: Mapping[str, Any]) -> None:
@@ -16,3 +18,12 @@ def fill(event: dict[str, Any], autofill: Mapping[str, Any]) -> None:
             fill(inner, value)
         else:
             event[name] = value
+
+
+def fill_all(events: Iterable[Any], grant: Grant) -> None:
+    """What the key puts into every event, put into these; what is no event stays for the rules to refuse."""
+    autofill = grant.autofill
+    if autofill:
+        for event in events:
+            if type(event) is dict:
+                fill(event, autofill)

@@ -7,15 +7,16 @@ callables, and the two that nearly all requests are for are found without a rout
 import asyncio
 import base64
 import re
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
 from starlette.routing import BaseRoute, Match, Route
 
-from collector.autofill import fill
+from collector.autofill import fill_all
 from collector.body import Receive, read_body
 from collector.data_parameter import decode_data
+from collector.endpoint import JSON, Answer, Handler, Headers, endpoint, handler
 from collector.errors import ApiError, not_allowed, refused
 from collector.publish import Publisher
 from collector.records import Record, RequestRecords
@@ -26,13 +27,8 @@ from headwater.control import Access, AccessError, Grant
 from headwater.rules import RuleError, explain_broken, parse_json, parse_values
 from headwater.settings import Settings
 
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Headers = tuple[tuple[bytes, bytes], ...]
-Answer = tuple[int, bytes, Headers]  # status, body, headers
-Handler = Callable[[Scope, Receive], Awaitable[Answer]]
 Batch = Iterable[tuple[str, list[Any]]]  # collections with their events; a RuleError stands for a broken event
 
-JSON: Headers = ((b"content-type", b"application/json"),)
 SCRIPT: Headers = ((b"content-type", b"application/javascript; charset=utf-8"), (b"x-content-type-options", b"nosniff"))
 IMAGE: Headers = ((b"content-type", b"image/gif"), (b"cache-control", b"no-store"))
 PIXEL = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")  # 1x1, transparent
@@ -51,17 +47,17 @@ class KeenRoutes:
         self._settings = settings
         self._access = access
         self._publisher = publisher
-        self._post_event = _handler(self._store_event)
-        self._post_batch = _handler(self._store_batch)
-        self._get_event = _handler(self._store_data)
+        self._post_event = handler(self._store_event)
+        self._post_batch = handler(self._store_batch)
+        self._get_event = handler(self._store_data)
 
     def routes(self) -> list[BaseRoute]:
         """The routes; a GET without `data` is none of them (it reads a collection's schema)."""
         events = "/3.0/projects/{project_id}/events"
         return [
-            Route(f"{events}/{{collection:path}}", _endpoint(self._post_event), methods=["POST"]),
-            Route(events, _endpoint(self._post_batch), methods=["POST"]),
-            _DataRoute(f"{events}/{{collection:path}}", _endpoint(self._get_event), methods=["GET"]),
+            Route(f"{events}/{{collection:path}}", endpoint(self._post_event), methods=["POST"]),
+            Route(events, endpoint(self._post_batch), methods=["POST"]),
+            _DataRoute(f"{events}/{{collection:path}}", endpoint(self._get_event), methods=["GET"]),
         ]
 
     def hot_route(self, scope: Scope) -> Handler | None:
@@ -112,7 +108,7 @@ class KeenRoutes:
             event, good_values = parse_values(body)
         except ValueError:
             event, good_values = explain_broken(body), False
-        _autofill([event], grant)
+        fill_all([event], grant)
         [record] = self._records(request).records(collection, [event], good_values=good_values)
         if isinstance(record, RuleError):
             raise _rejected(record)
@@ -136,7 +132,7 @@ class KeenRoutes:
                 if start:
                     await asyncio.sleep(0)
                 turn = events[start : start + TURN]
-                _autofill(turn, grant)
+                fill_all(turn, grant)
                 made = make(collection, turn, good_values=good_values)
                 good = [each for each in made if type(each) is tuple]
                 records += good
@@ -169,40 +165,6 @@ class _DataRoute(Route):
         if scope["type"] != "http" or scope["method"] != "GET" or "data" not in Request(scope).query:
             return Match.NONE, {}
         return super().matches(scope)
-
-
-def _handler(store: Callable[[Request, Receive], Awaitable[Answer]]) -> Handler:
-    """What `store` returns or raises, as the answer to a request."""
-
-    async def handle(scope: Scope, receive: Receive) -> Answer:
-        try:
-            return await store(Request(scope), receive)
-        except ApiError as error:
-            return error.status, orjson.dumps(error.body), JSON + error.headers
-
-    return handle
-
-
-def _endpoint(handle: Handler) -> Any:
-    """An ASGI callable that sends the answer; an object, since Starlette takes functions for something else."""
-
-    class Endpoint:
-        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-            status, body, headers = await handle(scope, receive)
-            length = (b"content-length", b"%d" % len(body))
-            await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
-            await send({"type": "http.response.body", "body": body})
-
-    return Endpoint()
-
-
-def _autofill(events: list[Any], grant: Grant) -> None:
-    """What the key puts into every event, put into these; what is no event stays for the rules to refuse."""
-    autofill = grant.autofill
-    if autofill:
-        for event in events:
-            if type(event) is dict:
-                fill(event, autofill)
 
 
 def _result(made: Record | RuleError) -> dict[str, Any]:
