@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from headwater.query import catalogue
+from headwater.query import catalogue, reading
 from headwater.query.catalogue import TypeCatalogue
 from headwater.query.clickhouse import ClickHouseTransport, answer
 from headwater.query.definition import METRICS, Definition, parse_definition, paths_of
@@ -55,6 +55,7 @@ def test_answers_are_the_same(clickhouse: str, client: Client, monkeypatch: pyte
                 ("eq", "x"),
                 ("ne", True),
                 ("exists", True),
+                ("exists", False),
                 ("in", [2.5, "red"]),
                 ("gt", 0),
             ):
@@ -119,3 +120,41 @@ def test_a_type_that_comes_while_the_query_runs(
     found = ask(client, known, project_id, "count", group_by="a")
     assert found == [{"a": 5, "result": 1}, {"a": "x", "result": 1}]
     assert not late
+
+
+def test_objects_are_known_to_be_there(clickhouse: str, client: Client) -> None:
+    project_id, known = new_project_id(), TypeCatalogue()
+    exists = [{"property_name": "a", "operator": "exists", "property_value": True}]
+    for value, there in (("x", 1), ({"b": 1}, 2), ({}, 2), ({"b": {"c": [1]}}, 3)):
+        store(clickhouse, project_id, "c", [event({"a": value}, START)])
+        assert ask(client, known, project_id, "count", filters=exists) == there
+
+
+def test_extractions_see_a_type_that_comes_later(clickhouse: str, client: Client) -> None:
+    """What is remembered is checked after the events are read, whether their number is asked before or not."""
+    project_id, known = new_project_id(), TypeCatalogue()
+    filters = [{"property_name": "a", "operator": "in", "property_value": ["x", 5]}]
+    for value, found in (("x", ["x"]), (5, ["x", 5]), ("y", ["x", 5])):
+        store(clickhouse, project_id, "c", [event({"a": value}, START + len(found))])
+        for params in ({}, {"latest": 10}):
+            events = ask(client, known, project_id, "extraction", filters=filters, **params)
+            assert [one["a"] for one in events] == (found[::-1] if params else found)
+
+
+def test_events_found_by_key_are_the_same(clickhouse: str, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event that was stored twice is judged by what was stored last, by key too."""
+    project_id, known = new_project_id(), TypeCatalogue()
+    events = generated(300, seed=5)
+    store(clickhouse, project_id, "c", events)
+    changed = [one | {"processed_at": one["processed_at"] + 1, "properties": {"number": 12}} for one in events[::3]]
+    store(clickhouse, project_id, "c", changed)
+    filters = [{"property_name": "number", "operator": "gt", "property_value": 4}]
+    questions = [{}, {"latest": 7}, {"timeframe": {"start": iso(START), "end": iso(START + SPAN // 2)}}]
+
+    def found() -> list[Any]:
+        return [ask(client, known, project_id, "extraction", filters=filters, **more) for more in questions]
+
+    by_key = found()
+    assert sum(one.get("number") == 12 for one in by_key[0]) >= len(changed)
+    monkeypatch.setattr(reading, "MOST_KEYS", 0)
+    assert found() == by_key

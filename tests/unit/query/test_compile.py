@@ -74,3 +74,29 @@ def test_equal_buckets_are_counted_and_unequal_ones_listed() -> None:
 
 def test_tables_are_read_without_their_duplicates() -> None:
     assert all(" FINAL" in plan(a, target_property="t", percentile=5).sql for a in (*METRICS, "extraction"))
+
+
+def test_few_events_are_found_by_their_keys_which_alone_are_looked_at_before_duplicates_are_folded() -> None:
+    definition = parse_definition(
+        "extraction",
+        {"event_collection": "c", "filters": [{"property_name": "a", "operator": "eq", "property_value": "x"}]},
+        NOW,
+    )
+    assert isinstance(definition, Definition)
+    found = compile_extraction(definition, "headwater_x", {"a": frozenset({"String"})}, 1000, by_key=True)
+    before, _, keys = found.sql.partition(" PREWHERE ")
+    assert "`a`" not in before
+    assert keys.startswith("(timestamp, id) IN (SELECT timestamp, id FROM `headwater_x`.`c` FINAL WHERE ")
+    assert found.sql.count("properties.`a`.:String = {p0:String}") == 2
+    assert found.parameters == {"p0": "x"}
+
+
+def test_what_is_there_is_looked_for_only_where_it_can_be() -> None:
+    exists = [{"property_name": "a", "operator": "exists", "property_value": True}]
+    for known, wanted in (
+        ({"String"}, "isNotNull(properties.`a`)"),
+        ({"Object"}, "notEmpty(JSONAllPaths(properties.^`a`))"),
+        (set(), "0"),
+    ):
+        sql = plan("count", {"a": frozenset(known)}, filters=exists).sql
+        assert sql.endswith(f"WHERE ({wanted})")
