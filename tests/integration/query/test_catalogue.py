@@ -149,7 +149,11 @@ def test_events_found_by_key_are_the_same(clickhouse: str, client: Client, monke
     changed = [one | {"processed_at": one["processed_at"] + 1, "properties": {"number": 12}} for one in events[::3]]
     store(clickhouse, project_id, "c", changed)
     filters = [{"property_name": "number", "operator": "gt", "property_value": 4}]
-    questions = [{}, {"latest": 7}, {"timeframe": {"start": iso(START), "end": iso(START + SPAN // 2)}}]
+    questions: list[dict[str, Any]] = [
+        {},
+        {"latest": 7},
+        {"timeframe": {"start": iso(START), "end": iso(START + SPAN // 2)}},
+    ]
 
     def found() -> list[Any]:
         return [ask(client, known, project_id, "extraction", filters=filters, **more) for more in questions]
