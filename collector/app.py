@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from collector.keen import KeenRoutes
 from collector.publish import Publisher
+from collector.webhooks.routes import WebhookRoutes
 from headwater.control import Access, ControlPlane
 from headwater.settings import Settings
 
@@ -31,8 +32,12 @@ def create_app(settings: Settings) -> Starlette:
             yield
             publisher.close()
 
-    keen = KeenRoutes(settings, Access(plane, scoped_keys=settings.scoped_keys), publisher)
-    app = Starlette(routes=keen.routes(), lifespan=lifespan, exception_handlers={HTTPException: _no_route})
+    access = Access(plane, scoped_keys=settings.scoped_keys)
+    keen = KeenRoutes(settings, access, publisher)
+    webhooks = WebhookRoutes(settings, access, plane, publisher)
+    app = Starlette(
+        routes=[*keen.routes(), *webhooks.routes()], lifespan=lifespan, exception_handlers={HTTPException: _no_route}
+    )
     app.state.hot_route = keen.hot_route
     app.state.ready = lambda: plane.caught_up and publisher.reachable()
     return app

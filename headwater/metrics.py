@@ -35,6 +35,16 @@ events_accepted = _counter(
     "collector_events_accepted_total", "Events that Kafka acknowledged and that were answered with success."
 )
 events_rejected = _counter("collector_events_rejected_total", "Events refused, by the name of the error.", "error")
+signatures_refused = _counter(
+    "collector_signatures_refused_total",
+    "Webhooks answered 401 because their signature is missing, wrong or too old.",
+    "vendor",
+)
+messages_without_event = _counter(
+    "collector_segment_without_event_total",
+    "Messages of Segment's clients that make no event, by why: their type, or switched_off by their integrations.",
+    "why",
+)
 requests_unavailable = _counter(
     "collector_unavailable_total", "Requests answered 503 because Kafka did not acknowledge in time."
 )

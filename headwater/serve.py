@@ -37,9 +37,10 @@ ALLOW_ANY_ORIGIN = (b"access-control-allow-origin", b"*")
 PREFLIGHT = (
     ALLOW_ANY_ORIGIN,
     (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, DELETE, OPTIONS"),
-    (b"access-control-allow-headers", b"authorization, content-type, content-encoding, keen-sdk"),
+    (b"access-control-allow-headers", b"authorization, content-type, content-encoding, keen-sdk, x-retry-count"),
     (b"access-control-max-age", b"86400"),
 )
+HANDSHAKE = b"webhook-request-origin"  # an OPTIONS request of CloudEvents' webhooks, which the collector answers
 JSON = ((b"content-type", b"application/json"),)
 SERVER_ERROR = b'{"message":"Something failed here; it is in the log.","error_code":"InternalServerError"}'
 
@@ -152,7 +153,7 @@ class HttpServices:
                 return
         if scope["path"] in PROBES:
             await self._probe(scope["path"], send)
-        elif scope["method"] == "OPTIONS":
+        elif scope["method"] == "OPTIONS" and not any(name == HANDSHAKE for name, _ in scope["headers"]):
             await _answer(send, 204, b"", PREFLIGHT)
         else:
             await self._route(scope, receive, send)
