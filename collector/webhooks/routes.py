@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 import structlog
+from pydantic import SecretStr
 from starlette.routing import BaseRoute, Route
 
 from collector.autofill import fill_all
@@ -49,15 +50,17 @@ class Vendor:
 def _read_github(
     body: bytes, headers: Mapping[bytes, bytes], project: ProjectSettings, max_depth: int
 ) -> list[VendorEvent]:
-    secret = project.github_secret
-    return github.events(body, headers, secret and secret.get_secret_value(), max_depth)
+    return github.events(body, headers, _clear(project.github_secret), max_depth)
 
 
 def _read_stripe(
     body: bytes, headers: Mapping[bytes, bytes], project: ProjectSettings, max_depth: int
 ) -> list[VendorEvent]:
-    secret = project.stripe_secret
-    return stripe.events(body, headers, secret and secret.get_secret_value(), max_depth, time.time())
+    return stripe.events(body, headers, _clear(project.stripe_secret), max_depth, time.time())
+
+
+def _clear(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
 
 
 GITHUB = Vendor("github", _read_github, github.BODY_MAX)
