@@ -7,6 +7,7 @@ import typer
 from headwater.cli.control import key, project
 from headwater.cli.dead_letters import dead_letter
 from headwater.cli.demo import demo
+from headwater.cli.github import github
 from headwater.cli.load import load
 from headwater.cli.query import query
 from headwater.cli.services import serve, worker
@@ -23,7 +24,7 @@ app = typer.Typer(
 
 for command in (up, status, down, demo, load, query, serve, worker):
     app.command()(command)
-for name, group in (("project", project), ("key", key), ("dead-letter", dead_letter)):
+for name, group in (("project", project), ("key", key), ("dead-letter", dead_letter), ("github", github)):
     app.add_typer(group, name=name)
 
 
