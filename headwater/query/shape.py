@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, tzinfo
+from itertools import pairwise
 from typing import Any
 
 from headwater.query.compile import GroupKey, Plan
@@ -32,13 +33,14 @@ def _series(plan: Plan, rows: Iterable[Row]) -> list[dict[str, Any]]:
     definition = plan.definition
     if not definition.group_by:
         values = {plan.bucket_of[row[0]]: _figures(plan, row[1:]) for row in rows}
-        return [_bucket(plan, i, _value(plan, values.get(i) or _nothing(plan))) for i in range(len(plan.buckets))]
+        results = [_value(plan, values.get(i) or _nothing(plan)) for i in range(len(plan.buckets))]
+        return _buckets(plan, results)
     groups: dict[int, list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault(plan.bucket_of[row[0]], []).append(_group(plan, row[1:]))
     if definition.zero_fill:
         _zero_fill(plan, groups)
-    return [_bucket(plan, i, _ordered(plan, groups.get(i, []))) for i in range(len(plan.buckets))]
+    return _buckets(plan, [_ordered(plan, groups.get(i, [])) for i in range(len(plan.buckets))])
 
 
 def _zero_fill(plan: Plan, groups: dict[int, list[dict[str, Any]]]) -> None:
@@ -54,8 +56,15 @@ def _identity(plan: Plan, group: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(key.rank(group[key.name]) for key in plan.keys)
 
 
-def _bucket(plan: Plan, index: int, value: Any) -> dict[str, Any]:
-    return {"value": value, "timeframe": span(plan.buckets[index], plan.definition.zone)}
+def _buckets(plan: Plan, values: list[Any]) -> list[dict[str, Any]]:
+    """A value for each bucket; one begins where the one before ends, so that each bound is written once."""
+    zone = plan.definition.zone
+    bounds = [iso(bucket.start, zone) for bucket in plan.buckets]
+    bounds.append(iso(plan.buckets[-1].end, zone))
+    return [
+        {"value": value, "timeframe": {"start": start, "end": end}}
+        for value, (start, end) in zip(values, pairwise(bounds), strict=True)
+    ]
 
 
 def span(timeframe: Timeframe, zone: tzinfo) -> dict[str, str]:
