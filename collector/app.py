@@ -8,8 +8,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from collector.intake import Intake
 from collector.keen import KeenRoutes
 from collector.publish import Publisher
+from collector.segment import SegmentRoutes
 from collector.webhooks.routes import WebhookRoutes
 from headwater.control import Access, ControlPlane
 from headwater.settings import Settings
@@ -28,17 +30,20 @@ def create_app(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        with plane.running():
+        with plane.running(), Intake(settings, plane).running():
             yield
             publisher.close()
 
     access = Access(plane, scoped_keys=settings.scoped_keys)
     keen = KeenRoutes(settings, access, publisher)
+    segment = SegmentRoutes(settings, access, plane, publisher)
     webhooks = WebhookRoutes(settings, access, plane, publisher)
     app = Starlette(
-        routes=[*keen.routes(), *webhooks.routes()], lifespan=lifespan, exception_handlers={HTTPException: _no_route}
+        routes=[*keen.routes(), *segment.routes(), *webhooks.routes()],
+        lifespan=lifespan,
+        exception_handlers={HTTPException: _no_route},
     )
-    app.state.hot_route = keen.hot_route
+    app.state.hot_route = lambda scope: keen.hot_route(scope) or segment.hot_route(scope)
     app.state.ready = lambda: plane.caught_up and publisher.reachable()
     return app
 

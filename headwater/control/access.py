@@ -43,21 +43,32 @@ class Access:
             raise AccessError(
                 401, "InvalidApiKeyError", "A key is missing: send it in the Authorization header or as api_key."
             )
+        return await self._check(project_id, raw_key, needs)
+
+    async def check_key(self, raw_key: str, *needs: Need) -> Grant:
+        """What `check` does for a request that names no project: the key says which. Raises AccessError.
+
+        Scoped keys are for requests that name their project: nothing else says whose they are.
+        """
+        return await self._check(None, raw_key, needs)
+
+    async def _check(self, project_id: str | None, raw_key: str, needs: tuple[Need, ...]) -> Grant:
         grant = self._grant(project_id, raw_key)
         if grant is None:
             await self._catch_up()
             grant = self._grant(project_id, raw_key)
             if grant is None:
-                raise AccessError(401, "InvalidApiKeyError", "This is no active key of the project.")
+                whose = "a project" if project_id is None else "the project"
+                raise AccessError(401, "InvalidApiKeyError", f"This is no active key of {whose}.")
         if not any(grant.permits(need) for need in needs):
             raise _not_permitted(grant, needs)
         return grant
 
-    def _grant(self, project_id: str, raw_key: str) -> Grant | None:
+    def _grant(self, project_id: str | None, raw_key: str) -> Grant | None:
         key = self._plane.key(raw_key)
         if key is not None:
-            return key.grant if key.active and key.project_id == project_id else None
-        if not self._scoped_keys or not looks_scoped(raw_key):
+            return key.grant if key.active and project_id in (None, key.project_id) else None
+        if project_id is None or not self._scoped_keys or not looks_scoped(raw_key):
             return None
         for master in self._plane.master_keys(project_id):
             grant = open_scoped(raw_key, master.key, project_id, key_id(raw_key)) if master.active else None

@@ -1,0 +1,317 @@
+"""Segment's tracking API: its paths as Segment's and RudderStack's clients call them, for events as Segment sent them to Keen.
+
+What a client looks for in an answer differs from client to client, so each answer has it all: exactly 200 and
+`{"success":true}`, and errors with `success`, `code`, `message`, `error` and `error_code`.
+"""
+
+import asyncio
+import base64
+import binascii
+import json
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import orjson
+import structlog
+from starlette.routing import BaseRoute, Route
+
+from collector.autofill import fill_all
+from collector.body import Receive, read_body
+from collector.data_parameter import decode_data
+from collector.endpoint import Answer, Handler, Headers, endpoint
+from collector.errors import ApiError, not_allowed, refused
+from collector.keen import IMAGE, PIXEL, TURN
+from collector.lenient_json import parse_lenient
+from collector.publish import Publisher
+from collector.records import Record, RequestRecords
+from collector.request import Request, Scope
+from collector.segment_mapping import Mapped, cloud_events, switched_on
+from collector.segment_messages import TYPES, Message, batch_of, message_of, message_of_query, object_of
+from headwater import metrics
+from headwater.control import Access, AccessError, ControlPlane, Grant, ProjectSettings
+from headwater.rules import RuleError, explain_broken, parse_values
+from headwater.settings import Settings
+
+BODY_MAX_BYTES = 524_288  # Segment's 500 KB for a batch, and some for its envelope
+SUCCESS = b'{"success":true}'
+# Of other headers' values a browser tells its scripts nothing.
+JSON: Headers = ((b"content-type", b"application/json"), (b"access-control-expose-headers", b"Retry-After"))
+UNCACHED: Headers = ((b"cache-control", b"no-store"),)
+# How context.library.name begins where it is the user's own device that sends.
+ON_DEVICES = (
+    "analytics.js",
+    "analytics-android",
+    "analytics-flutter",
+    "analytics-ios",
+    "analytics-kotlin",
+    "analytics-swift",
+    "@segment/analytics-react-native",
+    "RudderLabs JavaScript SDK",
+)
+
+log = structlog.get_logger("headwater.collector")
+
+
+class _Document(NamedTuple):
+    """A body's JSON; `good_values` as `headwater.rules.parse_values` says."""
+
+    value: Any
+    good_values: bool
+
+
+class _Refusal(NamedTuple):
+    """A message that makes no event, or an event that is against the rules, and why."""
+
+    reason: RuleError
+    collection: str
+    properties: object
+
+
+class SegmentRoutes:
+    """The routes, over what they need: whose a key is, a project's settings, and where events go."""
+
+    def __init__(self, settings: Settings, access: Access, plane: ControlPlane, publisher: Publisher) -> None:
+        self._settings = settings
+        self._access = access
+        self._plane = plane
+        self._publisher = publisher
+        self._body_max = min(BODY_MAX_BYTES, settings.body_max_bytes)
+        batch = _handler(self._store_batch)
+        self._posts: dict[str, Handler] = {f"/v1/{name}": batch for name in ("batch", "import", "b")}
+        for kind in TYPES:
+            self._posts[f"/v1/{kind}"] = self._posts[f"/v1/{kind[0]}"] = _handler(self._single(kind))
+        self._posts["/v1/m"] = _handler(self._discard)
+
+    def routes(self) -> list[BaseRoute]:
+        """The routes; the last is for what none of the others is for, so that it is refused in this dialect's form."""
+        return [
+            *(
+                Route(path + slash, endpoint(handle), methods=["POST"])
+                for path, handle in self._posts.items()
+                for slash in ("", "/")
+            ),
+            *(Route(f"/v1/pixel/{kind}", endpoint(self._pixel(kind)), methods=["GET"]) for kind in TYPES),
+            Route("/v1/projects/{key}/settings", endpoint(_handler(self._client_settings)), methods=["GET"]),
+            Route("/v1/{path:path}", endpoint(_handler(self._no_route))),
+        ]
+
+    def hot_route(self, scope: Scope) -> Handler | None:
+        """What answers a POST of messages, as `routes` would find it; None for every other request."""
+        return self._posts.get(scope["path"]) if scope["method"] == "POST" else None
+
+    async def _store_batch(self, request: Request, receive: Receive) -> Answer:
+        document = await self._document(request, receive)
+        grant = await self._writer(_basic_user(request), object_of(document.value).get("writeKey"))
+        try:
+            batch = batch_of(document.value)
+        except RuleError as error:
+            raise refused(error) from None
+        records, refusals = await self._records(request, grant, batch, document)
+        # A batch is answered as a whole: what is refused of it the client will not hear of.
+        await self._publish(grant, records, refusals)
+        return 200, SUCCESS, JSON
+
+    def _single(self, kind: str) -> Callable[[Request, Receive], Awaitable[Answer]]:
+        async def store(request: Request, receive: Receive) -> Answer:
+            await self._store_message(request, kind, await self._document(request, receive))
+            return 200, SUCCESS, JSON
+
+        return store
+
+    async def _store_message(self, request: Request, kind: str, document: _Document) -> None:
+        message = document.value
+        grant = await self._writer(_basic_user(request), object_of(message).get("writeKey"))
+        records, refusals = await self._records(request, grant, [message], document._replace(value={}), kind)
+        if refusals and not records:
+            raise refused(refusals[0].reason)
+        await self._publish(grant, records, refusals)
+
+    def _pixel(self, kind: str) -> Handler:
+        """A message in an image's address. What asks for the image could do nothing about an error: it gets the image."""
+
+        async def handle(scope: Scope, receive: Receive) -> Answer:
+            if scope["method"] == "HEAD":  # mail scanners look around with it
+                return 200, b"", IMAGE
+            request = Request(scope)
+            query = request.query
+            try:
+                message = parse_lenient(decode_data(query["data"])) if "data" in query else message_of_query(query)
+                await self._store_message(request, kind, _Document(message, good_values=False))
+            except ApiError as error:
+                log.debug("pixel refused", reason=error.message)
+            except ValueError as error:
+                metrics.events_rejected.labels("InvalidMessageError").inc()
+                log.debug("pixel refused", reason=str(error))
+            return 200, PIXEL, IMAGE
+
+        return handle
+
+    async def _discard(self, request: Request, receive: Receive) -> Answer:
+        """What a client counts of itself."""
+        await read_body(receive, request.headers, self._body_max)
+        return 200, SUCCESS, JSON
+
+    async def _client_settings(self, request: Request, receive: Receive) -> Answer:
+        """What analytics.js and the mobile clients ask before they send: the key again, and where to send."""
+        key = request.scope["path_params"]["key"]
+        try:
+            await self._writer(key)
+        except ApiError as error:
+            if error.status == 503:
+                raise
+            raise ApiError(404, "ResourceNotFoundError", "There is no project with this write key.") from None
+        scheme = request.headers.get(b"x-forwarded-proto", request.scope["scheme"].encode())
+        host = request.headers.get(b"host", b"").decode("latin-1")
+        segment = {"apiKey": key, "apiHost": f"{host}/v1", "protocol": "https" if scheme == b"https" else "http"}
+        # Unless the rate is 0, analytics.js tells Segment how it is doing.
+        answer = {"integrations": {"Segment.io": segment}, "metrics": {"sampleRate": 0}}
+        return 200, orjson.dumps(answer), JSON + UNCACHED
+
+    async def _no_route(self, request: Request, receive: Receive) -> Answer:
+        if request.scope["path"].rstrip("/") in self._posts:
+            raise ApiError(405, "MethodNotAllowedError", "This path takes POST.", ((b"allow", b"POST"),))
+        raise ApiError(404, "ResourceNotFoundError", "There is nothing at this path.")
+
+    async def _document(self, request: Request, receive: Receive) -> _Document:
+        """The body's JSON; its Content-Type says nothing, as the clients use it. Raises ApiError (400)."""
+        try:
+            body = await read_body(receive, request.headers, self._body_max)
+        except ApiError as error:
+            # Segment's answer; clients that know 413 do with it what they do with 400.
+            raise ApiError(400, error.name, error.message) from None
+        try:
+            return _Document(*parse_values(body))
+        except ValueError:
+            try:
+                return _Document(await asyncio.to_thread(parse_lenient, body), good_values=False)
+            except ValueError:
+                raise ApiError(400, "InvalidMessageError", explain_broken(body).description) from None
+
+    async def _writer(self, *keys: object) -> Grant:
+        """What the first good one of these keys permits. Raises ApiError where none may write."""
+        refusal = AccessError(
+            401, "InvalidApiKeyError", "A key is missing: send it as the user of Basic authorization or as writeKey."
+        )
+        for key in keys:
+            if isinstance(key, str) and key:
+                try:
+                    return await self._access.check_key(key, "writes")
+                except AccessError as error:
+                    refusal = error
+        raise not_allowed(refusal)
+
+    async def _records(
+        self, request: Request, grant: Grant, given: Sequence[Any], document: _Document, kind: str | None = None
+    ) -> tuple[list[Record], list[_Refusal]]:
+        """The records of messages, and what of them is refused; `document` is their envelope."""
+        project = self._plane.project(grant.project_id)
+        if project is None:
+            raise ApiError(404, "ResourceNotFoundError", "There is no project with this key.")
+        received = time.time_ns() // 1_000_000
+        sender = request.ip(self._settings.trusted_proxies)
+        make = RequestRecords(self._settings, grant.project_id, sender, request.user_agent)
+        records: list[Record] = []
+        refusals: list[_Refusal] = []
+        for start in range(0, len(given), TURN):
+            if start:
+                await asyncio.sleep(0)
+            events: list[Mapped] = []
+            for one in given[start : start + TURN]:
+                try:
+                    message = message_of(one, document.value, received, kind)
+                    events += _events(_with_sender(message, request, sender), project.settings)
+                except RuleError as error:
+                    refusals.append(_Refusal(error, "", one))
+            fill_all([event for _, event in events], grant)
+            for (collection, event), made in zip(events, _made(events, make, document.good_values), strict=True):
+                if isinstance(made, RuleError):
+                    refusals.append(_Refusal(made, collection, event))
+                else:
+                    records.append(made)
+        for refusal in refusals:
+            metrics.events_rejected.labels(refusal.reason.name).inc()
+        return records, refusals
+
+    async def _publish(self, grant: Grant, records: list[Record], refusals: list[_Refusal]) -> None:
+        """Store records; and what was refused, for the processors to put with the dead letters."""
+        if refusals:
+            log.info("messages refused", project=grant.project_id, count=len(refusals), first=refusals[0].reason.name)
+        everything = [*records, *_as_envelopes(grant.project_id, refusals)]
+        if everything:
+            await self._publisher.publish(everything)
+            metrics.events_accepted.inc(len(records))
+
+
+def _handler(store: Callable[[Request, Receive], Awaitable[Answer]]) -> Handler:
+    """What `store` returns, or the ApiError that it raises in this dialect's form, as the answer to a request."""
+
+    async def handle(scope: Scope, receive: Receive) -> Answer:
+        try:
+            return await store(Request(scope), receive)
+        except ApiError as error:
+            # Ruby's client reads `error`, RudderStack's for Python sends again where there is no `code`.
+            body = {"success": False, "code": error.name, "error": error.message} | error.body
+            return error.status, orjson.dumps(body), JSON + error.headers
+
+    return handle
+
+
+def _basic_user(request: Request) -> str | None:
+    """The user of Basic authorization, with or without the colon behind it."""
+    scheme, _, encoded = request.headers.get(b"authorization", b"").strip().partition(b" ")
+    if scheme.lower() != b"basic":
+        return None
+    try:
+        decoded = base64.b64decode(encoded.strip() + b"==")
+    except binascii.Error:
+        return None
+    return decoded.partition(b":")[0].decode("utf-8", "replace")
+
+
+def _with_sender(message: Message, request: Request, sender: str | None) -> Message:
+    """A message that says where it comes from, where the user's device sent it: a server's address would be nobody's."""
+    context = message.context
+    by_page = request.scope["method"] == "GET" or b"origin" in request.headers
+    library = object_of(context.get("library")).get("name")
+    if not by_page and context.get("direct") is not True and not str(library).startswith(ON_DEVICES):
+        return message
+    known = {"ip": sender, "userAgent": request.user_agent if by_page else None}
+    return replace(message, context=known | {name: value for name, value in context.items() if value is not None})
+
+
+def _events(message: Message, settings: ProjectSettings) -> list[Mapped]:
+    """The events of a message; that there are none is counted. Raises RuleError."""
+    events = cloud_events(message, settings) if switched_on(message.integrations) else None
+    if not events:
+        metrics.messages_without_event.labels("switched_off" if events is None else message.type).inc()
+    return events or []
+
+
+def _made(events: Sequence[Mapped], make: RequestRecords, good_values: bool) -> list[Record | RuleError]:
+    """What becomes of each event, in their order; those of a collection are made together."""
+    by_collection: dict[str, list[int]] = {}
+    for position, (collection, _) in enumerate(events):
+        by_collection.setdefault(collection, []).append(position)
+    made: dict[int, Record | RuleError] = {}
+    for collection, positions in by_collection.items():
+        together = [events[position].event for position in positions]
+        made.update(zip(positions, make.records(collection, together, good_values=good_values), strict=True))
+    return [made[position] for position in range(len(events))]
+
+
+def _as_envelopes(project_id: str, refusals: Sequence[_Refusal]) -> list[Record]:
+    """What was refused, as raw records in JSON: the processors refuse it by the same rules, and keep it as dead letters."""
+    records = []
+    for _, collection, properties in refusals:
+        envelope = {"project_id": project_id, "collection": collection, "properties": properties}
+        try:
+            value = orjson.dumps(envelope)
+        except TypeError:  # integers beyond 64 bits, or nested too deeply for orjson
+            try:
+                value = json.dumps(envelope).encode()
+            except RecursionError:
+                continue
+        records.append((project_id.encode(), value))
+    return records

@@ -1,0 +1,199 @@
+"""Segment's messages as Segment's servers sent them to Keen."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collector.segment_mapping import cloud_events, switched_on, with_good_names
+from collector.segment_messages import message_of
+from headwater.control import ProjectSettings
+from headwater.rules import RuleError, check_event
+
+TIME = "2026-11-22T15:17:16.903Z"
+ALL_ADDONS = {f"segment.{name}Addon": True for name in ("ip", "ua", "url", "referrer")}
+
+
+def events(settings: dict[str, Any] | None = None, **members: Any) -> dict[str, dict[str, Any]]:
+    """The events of a message, by their collections."""
+    message = message_of({"messageId": "m", "timestamp": TIME, **members}, {}, 0)
+    mapped = cloud_events(message, ProjectSettings.model_validate(settings or {}))
+    found = {each.collection: each.event for each in mapped}
+    assert len(found) == len(mapped)
+    return found
+
+
+def test_a_track_is_an_event_with_who_where_and_by_what() -> None:
+    found = events(
+        type="track",
+        event="Order Completed",
+        userId="u",
+        anonymousId="a",
+        properties={"revenue": 7.5, "userId": "theirs", "gift": None},
+        context={
+            "ip": "8.8.8.8",
+            "userAgent": "Mozilla",
+            "page": {"url": "https://a.example/x", "referrer": "https://b.example/"},
+            "traits": {"plan": "not forwarded"},
+        },
+        integrations={"keen io": {"traits": {"plan.name": "pro"}}},
+    )
+    assert found == {
+        "Order Completed": {
+            "revenue": 7.5,
+            "gift": None,
+            "userId": "u",
+            "page_url": "https://a.example/x",
+            "referrer_url": "https://b.example/",
+            "user_agent": "Mozilla",
+            "ip_address": "8.8.8.8",
+            "traits": {"plan_name": "pro"},
+            "keen": {"timestamp": TIME, "uniqueness_token": "m", "addons": []},
+        }
+    }
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    found = events(type="track", event="x", anonymousId="a", properties={"page_url": "mine"})["x"]
+    assert found == {
+        "page_url": "mine",
+        "userId": "a",
+        "traits": {},
+        "keen": {"timestamp": TIME, "uniqueness_token": "m", "addons": []},
+    }
+    assert events(type="track", event="x", properties={"url": "u"})["x"].items() >= {("url", "u"), ("page_url", "u")}
+
+
+def test_an_events_own_keen_object_loses_its_time_and_add_ons_only() -> None:
+    location = {"coordinates": [1.5, 2.5]}
+    given = {"Keen": {"timestamp": "2001-01-01", "addons": ["x"], "location": location}}
+    assert events(type="track", event="x", properties=given)["x"]["keen"] == {
+        "location": location,
+        "timestamp": TIME,
+        "uniqueness_token": "m",
+        "addons": [],
+    }
+    assert events(type="track", event="x", properties={"keen": 5})["x"]["keen"] == 5
+
+
+@pytest.mark.parametrize(
+    ("members", "settings", "expected"),
+    [
+        ({}, {}, ["Loaded a Page"]),
+        ({"name": "Index"}, {}, ["Loaded a Page", "Viewed Index Page"]),
+        (
+            {"category": "Docs", "name": "Index"},
+            {},
+            ["Loaded a Page", "Viewed Docs Page", "Viewed Docs Index Page"],
+        ),
+        ({"category": "Docs", "name": None}, {}, ["Loaded a Page", "Viewed Docs Page"]),
+        (
+            {"category": "Docs", "name": "Index"},
+            {"segment.trackAllPages": False},
+            ["Viewed Docs Page", "Viewed Docs Index Page"],
+        ),
+        ({"category": "Docs", "name": "I"}, {"segment.trackNamedPages": False}, ["Loaded a Page", "Viewed Docs Page"]),
+        (
+            {"category": "Docs", "name": "I"},
+            {"segment.trackCategorizedPages": False},
+            ["Loaded a Page", "Viewed Docs I Page"],
+        ),
+        ({"name": ""}, {"segment.trackAllPages": False}, []),
+    ],
+)
+def test_pages_and_screens(members: dict[str, Any], settings: dict[str, Any], expected: list[str]) -> None:
+    pages = events(settings, type="page", **members)
+    assert [*pages] == expected
+    assert [*events(settings, type="screen", **members)] == [name.replace("Page", "Screen") for name in expected]
+    names = {name: value for name, value in members.items() if value}
+    assert all(names.items() <= page.items() for page in pages.values())
+    ids = [page["keen"]["uniqueness_token"] for page in pages.values()]
+    assert ids[:1] == ["m"][: len(ids)]
+    assert len({*ids}) == len(ids)
+
+
+@pytest.mark.parametrize("kind", ["identify", "group", "alias"])
+def test_types_without_an_event(kind: str) -> None:
+    assert events(type=kind, userId="u", traits={"a": 1}) == {}
+
+
+def test_a_track_needs_its_name() -> None:
+    nameless: list[dict[str, Any]] = [{}, {"event": None}, {"event": ""}, {"event": {}}]
+    for members in nameless:
+        with pytest.raises(RuleError, match="'event'"):
+            events(type="track", **members)
+
+
+def test_add_ons_run_where_their_inputs_are() -> None:
+    page = {"url": "https://a.example/", "referrer": "https://b.example/"}
+    full = {"ip": "8.8.8.8", "userAgent": "Mozilla", "page": page}
+
+    def outputs(context: dict[str, Any]) -> list[str]:
+        return [
+            one["output"] for one in events(ALL_ADDONS, type="track", event="x", context=context)["x"]["keen"]["addons"]
+        ]
+
+    assert outputs(full) == ["ip_geo_info", "parsed_user_agent", "parsed_page_url", "referrer_info"]
+    assert outputs({"ip": "8.8.8.8"}) == ["ip_geo_info"]
+    assert outputs({"page": {"referrer": "https://b.example/"}}) == []
+    assert outputs({"page": page}) == ["parsed_page_url", "referrer_info"]
+
+
+def test_computed_traits_and_audiences_come_as_tracks() -> None:
+    trait = {"trait_key": "total_revenue", "total_revenue": 120}
+    audience = {"audience_key": "big_spenders", "big_spenders": True}
+    switches = {"All": False, "Keen IO": True}
+    context = {
+        "personas": {"computation_class": "trait", "computation_key": "total_revenue"},
+        "traits": {"email": "u@x"},
+    }
+    for name, properties in (("Trait Computed", trait), ("Audience Entered", audience)):
+        assert switched_on(switches)
+        [(collection, event)] = events(
+            type="track", event=name, userId="u", properties=properties, context=context, integrations=switches
+        ).items()
+        assert collection == name
+        assert event == properties | {"userId": "u", "traits": {}, "keen": event["keen"]}
+
+
+@pytest.mark.parametrize(
+    ("integrations", "expected"),
+    [
+        ({}, True),
+        ({"All": True}, True),
+        ({"All": False}, False),
+        ({"All": "false"}, False),
+        ({"All": False, "Keen IO": True}, True),
+        ({"All": False, "Keen": {"traits": {}}}, True),
+        ({"All": False, "Headwater": True, "Keen IO": False}, True),
+        ({"Headwater": False}, False),
+        ({"Keen IO": False}, False),
+        ({"Keen": False}, False),
+        ({"Keen": None, "All": False}, False),
+        ({"Amplitude": False}, True),
+    ],
+)
+def test_the_switch(integrations: dict[str, Any], expected: bool) -> None:
+    assert switched_on(integrations) is expected
+
+
+def test_names_that_properties_may_not_have() -> None:
+    assert with_good_names({"a.b.c": {"$d": [{"e.f": 1}]}, "a_b_c": 2}) == {"a_b_c": 2}
+    assert with_good_names({"a.b.c": {"$d": [{"e.f": 1}]}}) == {"a_b_c": {"_d": [{"e_f": 1}]}}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text("ab", max_size=2),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text("ab.$", min_size=1, max_size=3), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.text("ab.$", min_size=1, max_size=3), JSON, max_size=4))
+def test_renamed_properties_keep_the_rules_and_others_are_untouched(properties: dict[str, Any]) -> None:
+    renamed = with_good_names(properties)
+    check_event(renamed, 100)
+    assert with_good_names(renamed) == renamed
