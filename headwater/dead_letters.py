@@ -1,12 +1,13 @@
-"""Reading the dead letters: every record that was given up, from the first that Kafka keeps to the last."""
+"""Dead letters: what is kept of a record that was given up, and reading them, from the first that Kafka keeps to the last."""
 
 import time
 from collections.abc import Iterator
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from headwater.codec import codec
+from headwater.identity import origin_id
 from headwater.kafka import partition_reader_config
 from headwater.settings import Settings
 from headwater.topics import dead_letters_topic
@@ -17,6 +18,43 @@ READ_SECONDS = 0.1  # a read waits for as long even when it has something
 
 class DeadLettersError(Exception):
     """The dead letters cannot be read; the message says why."""
+
+
+def dead_letter(
+    record: Message,
+    stage: str,
+    reason: str,
+    error_class: str,
+    message: str,
+    failed_at: int,
+    project_id: str | None = None,
+    collection: str | None = None,
+) -> dict[str, Any]:
+    """The dead letter of a record, as schemas/dead_letter has it; `failed_at` in milliseconds since 1970 UTC.
+
+    Its id comes from where the record stands, so that a second one folds with the first.
+    """
+    topic, partition, offset = record.topic(), record.partition(), record.offset()
+    assert topic is not None  # the client's types allow for none, which no record has
+    assert partition is not None
+    assert offset is not None
+    kind, written_at = record.timestamp()
+    return {
+        "id": origin_id(topic, partition, offset),
+        "stage": stage,
+        "reason": reason,
+        "error_class": error_class,
+        "message": message,
+        "topic": topic,
+        "partition": partition,
+        "offset": offset,
+        "failed_at": failed_at,
+        "project_id": project_id,
+        "collection": collection,
+        "record_timestamp": None if kind == TIMESTAMP_NOT_AVAILABLE else written_at,
+        "key": record.key(),
+        "payload": record.value(),
+    }
 
 
 def read_dead_letters(settings: Settings, timeout: float = 10.0) -> Iterator[dict[str, Any]]:

@@ -48,6 +48,9 @@ messages_without_event = _counter(
 requests_unavailable = _counter(
     "collector_unavailable_total", "Requests answered 503 because Kafka did not acknowledge in time."
 )
+intake_records = _counter(
+    "collector_intake_records_total", "Records taken from the topics of producers, dead letters among them."
+)
 acknowledge_seconds = _histogram(
     "collector_acknowledge_seconds", "Time from producing a request's events to the last acknowledgement.", SECONDS
 )

@@ -21,7 +21,7 @@ class Topic:
     """A topic, or a family of topics, of a deployment."""
 
     suffix: str  # what follows the prefix; a family's has placeholders
-    schema: str  # the .avsc that its records follow, without version
+    schema: str | None  # the .avsc that its records follow, without version; None for JSON
     cleanup: Literal["delete", "compact"]
     meaning: str
 
@@ -55,7 +55,14 @@ STATE = Topic(
     "The processors' tables, one partition for each of the raw topic: watermark, ownership, aggregates and property catalogue (each with the schema of that name), written in transactions. Keys are in headwater/aggregates.py.",
 )
 
-TOPICS = (RAW, EVENTS, DEAD_LETTERS, CONTROL, STATE)
+IN = Topic(
+    "in.<project>.<collection>",
+    None,
+    "delete",
+    "Made and written by producers: each record is a JSON object, the properties of an event of that collection. The collector puts them into the raw topic. docs/kafka.md says more.",
+)
+
+TOPICS = (RAW, EVENTS, DEAD_LETTERS, CONTROL, STATE, IN)
 
 
 def raw_topic(settings: Settings) -> str:
@@ -86,13 +93,53 @@ def collection_topic(prefix: str, project_id: str, collection: str) -> str:
     shortened name never equals a whole one.
     """
     head = f"{prefix}.events.{project_id}."
-    escaped = "".join(chr(b) if chr(b) in SAFE else f"-{b:02x}" for b in collection.encode())
+    escaped = _escaped(collection)
     if len(head) + len(escaped) > NAME_MAX:
         digest = hashlib.sha256(collection.encode()).hexdigest()[:HASH_LENGTH]
         escaped = escaped[: NAME_MAX - len(head) - HASH_LENGTH - 2] + "-." + digest
     return head + escaped
 
 
+def in_topic(prefix: str, project_id: str, collection: str) -> str:
+    """The topic in which producers may write plain events of a collection; the name is escaped as `collection_topic` does.
+
+    Raises ValueError for a name that is too long for a topic.
+    """
+    name = f"{prefix}.in.{project_id}.{_escaped(collection)}"
+    if len(name) > NAME_MAX:
+        raise ValueError(f"Topic {name!r} has {len(name)} characters; Kafka takes {NAME_MAX}.")
+    return name
+
+
+def in_pattern(prefix: str) -> str:
+    """A regular expression (as librdkafka wants it, from `^`) that the topics of `in_topic` match, and no others."""
+    return f"^{re.escape(prefix)}\\.in\\.[0-9a-f]{{24}}\\..+"
+
+
+def of_in_topic(prefix: str, topic: str) -> tuple[str, str]:
+    """The project and the collection of a topic that `in_pattern` matches. A dot may stand for itself.
+
+    Raises ValueError where the name's escapes are none that `collection_topic` writes.
+    """
+    project_id, _, escaped = topic.removeprefix(f"{prefix}.in.").partition(".")
+    try:
+        collection = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), escaped).encode("latin-1").decode()
+    except UnicodeDecodeError:
+        collection = ""
+    if _escaped(collection) != escaped.replace(".", "-2e"):
+        raise ValueError(
+            f"Topic {topic!r} names no collection: `-` begins an escape, such as -20 for a space or -2d for `-`."
+        )
+    return project_id, collection
+
+
 def collections_pattern(prefix: str) -> str:
     """A regular expression (as librdkafka wants it, from `^`) that the topics of all collections match, and no others."""
     return f"^{re.escape(prefix)}\\.events\\.[0-9a-f]{{24}}\\..+"
+
+
+_ESCAPE = re.compile("-([0-9a-f]{2})")
+
+
+def _escaped(collection: str) -> str:
+    return "".join(chr(b) if chr(b) in SAFE else f"-{b:02x}" for b in collection.encode())

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from headwater import metrics
 from headwater.codec import codec
-from headwater.identity import origin_id
+from headwater.dead_letters import dead_letter
 from headwater.kafka import durable_producer_config
 from headwater.settings import Settings
 from headwater.topics import dead_letters_topic
@@ -40,7 +40,8 @@ class DeadLetters:
         with self._one_at_a_time:  # so that each call is served its own reports
             try:
                 for record, fault in letters:
-                    letter = dead_letter(record, fault, collection, now)
+                    of = (collection.project_id, collection.name) if collection else (None, None)
+                    letter = dead_letter(record, STAGE, fault.reason, fault.error_class, fault.message, now, *of)
                     self._produce(letter, errors)
                     sent[fault.reason] += 1
             except KafkaException as error:
@@ -64,28 +65,3 @@ class DeadLetters:
                 return
             except BufferError:  # the producer's queue is full: make room
                 self._producer.poll(0.1)
-
-
-def dead_letter(record: Message, fault: Fault, collection: Collection | None, failed_at: int) -> dict[str, Any]:
-    """The dead letter of a record. Its id comes from where the record stands, so that a second one folds with the first."""
-    topic, partition, offset = record.topic(), record.partition(), record.offset()
-    assert topic is not None
-    assert partition is not None
-    assert offset is not None
-    kind, written_at = record.timestamp()
-    return {
-        "id": origin_id(topic, partition, offset),
-        "stage": STAGE,
-        "reason": fault.reason,
-        "error_class": fault.error_class,
-        "message": fault.message,
-        "topic": topic,
-        "partition": partition,
-        "offset": offset,
-        "failed_at": failed_at,
-        "project_id": collection.project_id if collection else None,
-        "collection": collection.name if collection else None,
-        "record_timestamp": None if kind == TIMESTAMP_NOT_AVAILABLE else written_at,
-        "key": record.key(),
-        "payload": record.value(),
-    }

@@ -2,10 +2,12 @@
 
 import re
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from headwater import topics
+from headwater.topics import in_pattern, in_topic, of_in_topic
 
 LEGAL = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 project_ids = st.text("0123456789abcdef", min_size=24, max_size=24)
@@ -56,3 +58,19 @@ def test_other_topics_are_not_taken_for_collections() -> None:
         "other.headwater.events.x",
     ):
         assert not re.match(pattern, name)
+
+
+@given(st.from_regex("[0-9a-f]{24}", fullmatch=True), st.text(st.characters(codec="ascii"), min_size=1, max_size=60))
+def test_the_topics_of_producers_name_their_collection(project_id: str, name: str) -> None:
+    topic = in_topic("headwater", project_id, name)
+    assert re.fullmatch(in_pattern("headwater")[1:], topic)
+    assert of_in_topic("headwater", topic) == (project_id, name)
+
+
+def test_a_topic_of_producers_that_names_none_is_refused() -> None:
+    assert of_in_topic("headwater", f"headwater.in.{'a' * 24}.page.views") == ("a" * 24, "page.views")
+    for escaped in ("sign-up", "a-2D", "a-", "-41", "a-ff", "-2d-"):
+        with pytest.raises(ValueError, match="names no collection"):
+            of_in_topic("headwater", f"headwater.in.{'a' * 24}.{escaped}")
+    with pytest.raises(ValueError, match="characters"):
+        in_topic("headwater", "a" * 24, "-" * 64 + "x" * 30)

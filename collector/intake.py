@@ -1,0 +1,259 @@
+"""Events from topics that producers write themselves: `<prefix>.in.<project>.<collection>`, a JSON object in each record.
+
+Every collector is a member of one consumer group over these topics, and puts their events into the raw topic as if they had come
+over HTTP. Records and the group's offsets are written in one transaction, so each record comes into the raw topic once, whatever is
+killed. docs/kafka.md is the contract with producers.
+"""
+
+import logging
+import re
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Any, Self
+
+import structlog
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaException, Message, Producer, TopicPartition
+
+from collector.errors import TooLargeError
+from collector.records import Record, RequestRecords
+from headwater import metrics
+from headwater.codec import codec
+from headwater.control import ControlPlane
+from headwater.dead_letters import dead_letter
+from headwater.identity import origin_id
+from headwater.kafka import client_config, durable_producer_config
+from headwater.rules import RuleError, explain_broken, parse_json
+from headwater.settings import Settings
+from headwater.topics import dead_letters_topic, in_pattern, of_in_topic, raw_topic
+
+STAGE = "collector"
+READ_RECORDS = 2_000  # the most of one transaction; raw records behind an open one are not read
+POLL_SECONDS = 0.1
+CATCH_UP_SECONDS = 5.0
+TRANSACTION_SECONDS = 10.0
+RETRY_SECONDS = 1.0
+STOP_SECONDS = 15.0
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECONDS = re.compile("-?[0-9]{1,15}")
+
+log = structlog.get_logger("headwater.collector")
+
+
+class Intake:
+    """Reads the topics of producers in a thread of its own, for as long as `running` lasts."""
+
+    def __init__(self, settings: Settings, plane: ControlPlane) -> None:
+        self._settings = settings
+        self._plane = plane
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
+
+    @contextmanager
+    def running(self) -> Iterator[Self]:
+        """Entering does not block, with or without Kafka. Leaving waits until the transaction under way has ended."""
+        self._thread.start()
+        try:
+            yield self
+        finally:
+            self._stopping.set()
+            self._thread.join(STOP_SECONDS)
+
+    def _run(self) -> None:
+        """Begin anew after whatever went wrong: what was not committed is read again."""
+        while not self._stopping.is_set():
+            try:
+                with _consumer(self._settings) as consumer:
+                    self._take(consumer)
+            except (KafkaException, _NotNowError) as error:
+                reason = error.args[0].str() if isinstance(error, KafkaException) else str(error)
+                log.warning("topics of producers cannot be taken in; trying again", error=reason)
+            except Exception:  # a fault of ours: nothing was committed, and the requests of others go on
+                log.exception("topics of producers cannot be taken in; trying again")
+            self._stopping.wait(RETRY_SECONDS)
+
+    def _take(self, consumer: Consumer) -> None:
+        consumer.subscribe([in_pattern(self._settings.topic_prefix)])
+        producer: Producer | None = None  # most deployments have no such topic
+        while not self._stopping.is_set():
+            first = consumer.poll(POLL_SECONDS)
+            if first is None:
+                continue
+            records = [one for one in (first, *consumer.consume(READ_RECORDS, 0)) if not _failed(one)]
+            if records:
+                producer = producer or _begun(self._settings)
+                self._pass_on(consumer, producer, records)
+
+    def _pass_on(self, consumer: Consumer, producer: Producer, records: list[Message]) -> None:
+        raw, given_up = raw_topic(self._settings), dead_letters_topic(self._settings)
+        events, letters = self._converted(records)
+        ends = {(one.topic(), one.partition()): (one.offset() or 0) + 1 for one in records}
+        positions = [TopicPartition(topic or "", partition or 0, offset) for (topic, partition), offset in ends.items()]
+        producer.begin_transaction()
+        try:
+            for key, value in events:
+                _produce(producer, raw, key, value)
+            for letter in letters:
+                _produce(producer, given_up, letter["id"].encode(), codec("dead_letter").encode(letter))
+            producer.send_offsets_to_transaction(positions, consumer.consumer_group_metadata(), TRANSACTION_SECONDS)
+            producer.commit_transaction(TRANSACTION_SECONDS)
+        except KafkaException as error:
+            if error.args[0].txn_requires_abort():
+                producer.abort_transaction(TRANSACTION_SECONDS)
+            raise
+        metrics.intake_records.inc(len(records))
+        for letter in letters:
+            metrics.dead_letters.labels(STAGE, letter["reason"]).inc()
+
+    def _converted(self, records: Sequence[Message]) -> tuple[list[Record], list[dict[str, Any]]]:
+        """The raw records, and the dead letters of what makes none."""
+        events: list[Record] = []
+        letters: list[dict[str, Any]] = []
+        now = time.time_ns() // 1_000_000
+        for topic, run in groupby(records, key=lambda record: record.topic() or ""):
+            messages = list(run)
+            try:
+                project_id, collection = of_in_topic(self._settings.topic_prefix, topic)
+            except ValueError as error:
+                name = type(error).__name__
+                letters += [dead_letter(one, STAGE, "invalid_event", name, str(error), now) for one in messages]
+                continue
+            of = (project_id, collection)
+            if not self._knows(project_id):
+                why = ("unknown_project", "UnknownProjectError", f"There is no project {project_id}.")
+                letters += [dead_letter(one, STAGE, *why, now, *of) for one in messages]
+                continue
+            given = [event_of(message) for message in messages]
+            made = RequestRecords(self._settings, project_id, None, None).records(collection, given)
+            for message, event, one in zip(messages, given, made, strict=True):
+                if isinstance(one, RuleError):
+                    why = (_reason(event, one), one.name, one.description)
+                    letters.append(dead_letter(message, STAGE, *why, now, *of))
+                else:
+                    events.append(one)
+        return events, letters
+
+    def _knows(self, project_id: str) -> bool:
+        if self._plane.project(project_id) is not None:
+            return True
+        if not self._plane.catch_up(CATCH_UP_SECONDS):
+            raise _NotNowError("The control plane cannot be read to its end.")
+        return self._plane.project(project_id) is not None
+
+
+class _NotNowError(Exception):
+    """What is needed to judge a record is not there at the moment."""
+
+
+def event_of(message: Message) -> object:
+    """The event in a record of a producer's topic, to be judged like any other; a RuleError where it is no JSON.
+
+    Its id is what the header `id` says, else `keen.uniqueness_token` or `keen.id`, else follows from where the record stands; its
+    timestamp is what the header `timestamp` says (ISO 8601, or milliseconds since 1970 UTC), else `keen.timestamp`, else the record's.
+    """
+    value = message.value() or b""
+    try:
+        event = parse_json(value)
+    except ValueError:
+        error = explain_broken(value)
+        return RuleError(error.name, error.description.replace("The body", "The record", 1))
+    if type(event) is not dict:
+        return event
+    keen = event.get("keen") or {}
+    if type(keen) is not dict:
+        return event
+    event["keen"] = keen
+    headers = {name: _text(raw) for name, raw in dict(message.headers() or ()).items() if name in ("id", "timestamp")}
+    if "id" in headers:
+        keen["uniqueness_token"] = headers["id"]
+    elif keen.get("uniqueness_token") is None and keen.get("id") is None:
+        keen["uniqueness_token"] = origin_id(message.topic() or "", message.partition() or 0, message.offset() or 0)
+    if "timestamp" in headers:
+        keen["timestamp"] = _iso(headers["timestamp"])
+    elif keen.get("timestamp") is None:
+        kind, written_at = message.timestamp()
+        if kind != TIMESTAMP_NOT_AVAILABLE:
+            keen["timestamp"] = _iso(str(written_at))
+    return event
+
+
+def _text(raw: str | bytes | None) -> str:
+    return raw.decode(errors="replace") if isinstance(raw, bytes) else raw or ""
+
+
+def _iso(text: str) -> str:
+    """A time in milliseconds as ISO 8601; what is none comes back as it is, for the rules to judge."""
+    if not _MILLISECONDS.fullmatch(text):
+        return text
+    try:
+        return (_EPOCH + timedelta(milliseconds=int(text))).isoformat(timespec="milliseconds")
+    except OverflowError:
+        return text
+
+
+def _reason(event: object, error: RuleError) -> str:
+    if isinstance(event, RuleError):
+        return "unreadable"
+    return "too_large" if isinstance(error, TooLargeError) else "invalid_event"
+
+
+@contextmanager
+def _consumer(settings: Settings) -> Iterator[Consumer]:
+    consumer = Consumer(
+        client_config(settings)
+        | {
+            "group.id": f"{settings.topic_prefix}.intake",
+            "session.timeout.ms": 10_000,
+            "topic.metadata.refresh.interval.ms": 500,  # how soon a new topic is seen
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "fetch.wait.max.ms": 100,
+            "queued.max.messages.kbytes": 8_192,
+        },
+        logger=logging.getLogger("headwater.collector.kafka"),
+    )
+    try:
+        yield consumer
+    finally:
+        consumer.close()
+
+
+def _begun(settings: Settings) -> Producer:
+    """A producer for transactions. Its name is its own: who may pass on which partitions, the group's generation says."""
+    producer = Producer(
+        durable_producer_config(settings)
+        | {
+            "transactional.id": f"{settings.topic_prefix}.intake.{uuid.uuid4()}",
+            # What a killed collector leaves open holds up the readers of the raw topic for as long.
+            "transaction.timeout.ms": int(TRANSACTION_SECONDS * 1000),
+        }
+    )
+    producer.init_transactions(TRANSACTION_SECONDS)
+    return producer
+
+
+def _produce(producer: Producer, topic: str, key: bytes, value: bytes) -> None:
+    while True:
+        try:
+            producer.produce(topic, value, key)
+        except BufferError:  # the producer's queue is full: make room
+            producer.poll(POLL_SECONDS)
+        else:
+            return
+
+
+def _failed(message: Message) -> bool:
+    """Whether this is an error in place of a record; the fatal ones begin anew, the others pass by themselves."""
+    error = message.error()
+    if error is None:
+        return False
+    if error.fatal():
+        raise KafkaException(error)
+    log.warning("Kafka", topic=message.topic(), partition=message.partition(), error=error.str())
+    return True

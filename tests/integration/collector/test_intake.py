@@ -1,0 +1,149 @@
+"""Topics that producers write themselves: their events come into the raw topic as if over HTTP, each record once."""
+
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from collector.intake import Intake
+from headwater.control import ControlPlane, ControlWriter, Project
+from headwater.identity import event_id, origin_id
+from headwater.kafka import client_config, create_base_topics, create_topics, durable_producer_config
+from headwater.settings import Settings
+from headwater.topics import in_topic, raw_topic
+from tests.collecting import raw_records, running_collector
+from tests.processing import read_dead_letters, read_topic
+from tests.waiting import wait_until
+
+WHEN = 1_769_904_000_000  # 2026-02-01T00:00:00Z
+
+
+@dataclass
+class Deployment:
+    settings: Settings
+    writer: ControlWriter
+
+    def topic(self, project: Project, collection: str) -> str:
+        """A topic of producers, made."""
+        name = in_topic(self.settings.topic_prefix, project.id, collection)
+        create_topics(AdminClient(client_config(self.settings)), [NewTopic(name, 2, 1)])
+        return name
+
+    def send(self, topic: str, *values: bytes | None, **options: Any) -> None:
+        producer = Producer(durable_producer_config(self.settings))
+        for value in values:
+            producer.produce(topic, value, **options)
+        assert producer.flush(30) == 0
+
+    def raw(self, project: Project, count: int) -> list[dict[str, Any]]:
+        """The project's raw records, when they are so many."""
+
+        def found() -> list[dict[str, Any]] | None:
+            records = raw_records(self.settings, project.id)
+            return records if len(records) >= count else None
+
+        records = wait_until(found, 30)
+        assert records is not None
+        return records
+
+
+@pytest.fixture(scope="module")
+def deployment(module_settings: Settings) -> Iterator[Deployment]:
+    create_base_topics(module_settings)
+    plane = ControlPlane(module_settings)
+    with (
+        plane.running(),
+        Intake(module_settings, plane).running(),
+        ControlWriter(module_settings) as writer,
+    ):
+        yield Deployment(module_settings, writer)
+
+
+@pytest.fixture
+def project(deployment: Deployment) -> Project:
+    return deployment.writer.create_project("test")
+
+
+def test_a_new_topic_is_picked_up_and_its_records_are_events(deployment: Deployment, project: Project) -> None:
+    topic = deployment.topic(project, "sign ups")
+    deployment.send(topic, b'{"n":1,"user":{"id":"ann"}}', partition=1, timestamp=WHEN)
+    headers = [("id", b"order-7"), ("timestamp", b"2026-02-01T01:00:00+01:00"), ("other", b"\xff")]
+    deployment.send(topic, b'{"n":2,"keen":{"id":"not this","timestamp":"2020-01-01"}}', headers=headers, partition=0)
+    deployment.send(topic, b'{"n":3}', headers={"timestamp": str(WHEN + 1).encode()}, partition=1)
+    own = b'{"n":4,"keen":{"uniqueness_token":"t-4","timestamp":"2026-02-01T00:00:00Z","addons":[]}}'
+    deployment.send(topic, own, partition=0)
+    records = {orjson.loads(one["properties"])["n"]: one for one in deployment.raw(project, 4)}
+    assert {one["collection"] for one in records.values()} == {"sign ups"}
+    assert [records[n]["id"] for n in (1, 2, 3, 4)] == [
+        origin_id(topic, 1, 0),
+        event_id(project.id, "order-7"),
+        origin_id(topic, 1, 1),
+        event_id(project.id, "t-4"),
+    ]
+    assert [records[n]["timestamp"] for n in (1, 2, 3, 4)] == [WHEN, WHEN, WHEN + 1, WHEN]
+    keys = [key for key, _, _ in read_topic(deployment.settings, raw_topic(deployment.settings))]
+    assert f"{project.id}:ann".encode() in keys
+
+
+def test_what_is_no_event_is_given_up_with_its_bytes(deployment: Deployment, project: Project) -> None:
+    topic = deployment.topic(project, "c")
+    unnamed = deployment.topic(project, "x").removesuffix("x") + "sign-up"
+    nobody = in_topic(deployment.settings.topic_prefix, "f" * 24, "c")
+    create_topics(AdminClient(client_config(deployment.settings)), [NewTopic(n, 1, 1) for n in (unnamed, nobody)])
+    large = orjson.dumps({"text": "x" * deployment.settings.event_max_bytes})
+    bad: list[tuple[str, bytes | None, str]] = [
+        (topic, b"{broken", "unreadable"),
+        (topic, None, "unreadable"),
+        (topic, b'{"n":NaN}', "unreadable"),
+        (topic, b"[1]", "invalid_event"),
+        (topic, b'{"a.b":1}', "invalid_event"),
+        (topic, b'{"keen":1}', "invalid_event"),
+        (topic, b'{"keen":{"timestamp":5}}', "invalid_event"),
+        (topic, large, "too_large"),
+        (unnamed, b'{"n":1}', "invalid_event"),
+        (nobody, b'{"n":1}', "unknown_project"),
+    ]
+    for name, value, _ in bad:
+        deployment.send(name, value, key=b"k")
+    deployment.send(topic, b'{"n":1}', headers=[("id", b""), ("timestamp", b"9" * 15)])
+    deployment.send(topic, b'{"fine":1}')
+    assert [orjson.loads(one["properties"]) for one in deployment.raw(project, 1)] == [{"fine": 1}]
+
+    def letters() -> list[dict[str, Any]]:
+        return [one for one in read_dead_letters(deployment.settings) if one["topic"] in (topic, unnamed, nobody)]
+
+    wait_until(lambda: len(letters()) == len(bad) + 1, 30)
+    found = Counter((one["topic"], one["payload"], one["reason"]) for one in letters() if one["key"] == b"k")
+    assert found == Counter(bad)
+    assert {one["stage"] for one in letters()} == {"collector"}
+    assert all(one["id"] == origin_id(one["topic"], one["partition"], one["offset"]) for one in letters())
+    assert all(one["message"] and one["error_class"] for one in letters())
+
+
+def test_collectors_that_are_killed_pass_every_record_on_once(deployment: Deployment, tmp_path: Path) -> None:
+    settings = deployment.settings.model_copy(update={"topic_prefix": f"{deployment.settings.topic_prefix}-killed"})
+    settings.model_fields_set.add("topic_prefix")
+    total = 20_000
+    with running_collector(settings, tmp_path) as collector:
+        own = Deployment(settings, collector.writer)
+        topic = own.topic(collector.project, "c")
+        producer = Producer(durable_producer_config(settings) | {"queue.buffering.max.messages": total})
+        for number in range(total):
+            producer.produce(topic, b'{"n":%d}' % number, str(number))
+        assert producer.flush(60) == 0
+        for share in (4, 2):
+            own.raw(collector.project, total // share)
+            assert collector.child is not None
+            collector.kill()
+            collector.start()
+        records = own.raw(collector.project, total)
+        assert Counter(orjson.loads(one["properties"])["n"] for one in records) == Counter(range(total))
+        assert len({uuid.UUID(one["id"]) for one in records}) == total
