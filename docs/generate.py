@@ -77,7 +77,10 @@ def topics_page() -> str:
     """Every topic with its schema and meaning."""
     from headwater.topics import TOPICS
 
-    rows = [(f"`<prefix>.{topic.suffix}`", f"`{topic.schema}`" if topic.schema else "JSON", topic.cleanup, topic.meaning) for topic in TOPICS]
+    rows = [
+        (f"`<prefix>.{topic.suffix}`", f"`{topic.schema}`" if topic.schema else "JSON", topic.cleanup, topic.meaning)
+        for topic in TOPICS
+    ]
     return (
         "# Topics\n\n`<prefix>` is the setting `HEADWATER_TOPIC_PREFIX`, by default `headwater`. The schemas are described in "
         "[schemas.md](schemas.md).\n\n" + table(("topic", "schema", "clean-up", "meaning"), rows)
