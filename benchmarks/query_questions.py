@@ -354,8 +354,8 @@ QUESTIONS = (
         f" FROM {TABLE} WHERE {_time(RETURNS)}), f AS (SELECT user_id, min(t) AS began, min(week) AS cohort FROM e"
         f" WHERE kind = 'purchase' AND t < TIMESTAMPTZ '{COHORTS[1]}' GROUP BY user_id), r AS (SELECT DISTINCT user_id, cohort, week - cohort AS k"
         " FROM e JOIN f USING (user_id) WHERE t > began AND week - cohort <= 8), c AS (SELECT cohort, count(*) AS n FROM f GROUP BY cohort)"
-        " SELECT cohort, any_value(n), list(back ORDER BY k) FROM (SELECT cohort, k, count(*) AS back FROM r GROUP BY cohort, k)"
-        " JOIN c USING (cohort) GROUP BY cohort",
+        f" SELECT cohort, any_value(n), [{', '.join(f'count(*) FILTER (k = {k})' for k in range(9))}]"
+        " FROM c LEFT JOIN r USING (cohort) GROUP BY cohort",
         lambda answer: [[i, one["actors"], one["returned"]] for i, one in enumerate(answer)],
     ),
     Question(
