@@ -11,6 +11,7 @@ from typing import Any
 
 import game
 import nbformat
+import open_source
 import pytest
 import saas
 import shop
@@ -186,3 +187,64 @@ def test_the_flights(run: Run) -> None:
     assert [one["result"] for one in shown["arrivals"]] == [late[index] for index in range(-1, 4)]
     assert shown["days"][0] == "2013-01-25T00:00:00.000-05:00"
     assert len(shown["days"]) == 7
+
+
+def test_open_source(run: Run) -> None:
+    """The questions of Keen's integration with GitHub, of what is delivered as GitHub delivers it."""
+    shown = run(
+        "open_source.ipynb",
+        "{'contributors': contributors.value, 'per_issue': per_issue.to_dict(),"
+        " 'commits': {one['repository.name']: one['result'] for one in commits.value}, 'outcomes': outcomes.value,"
+        " 'chance': chance.to_dict(), 'branches': {one['pull_request.base.ref']: one['result'] for one in branches.value},"
+        " 'changes': changes.set_index('pull_request.user.login')[['additions', 'deletions']].T.to_dict('list')}",
+    )
+    sent = open_source.deliveries()
+    assert len({one.guid for one in sent}) == len(sent)
+    payloads: defaultdict[tuple[str, str], list[Event]] = defaultdict(list)
+    for one in sent:
+        payloads[one.event, one.payload["action"]].append(one.payload)
+
+    def weekly(rows: list[Event], name: str) -> list[dict[str, int]]:
+        found = [{str(one[name]): one["result"] for one in row["value"] if one["result"]} for row in rows]
+        assert len(found) == open_source.WEEKS
+        return found
+
+    def week(payload: Event, time: str) -> int:
+        return (datetime.fromisoformat(payload["pull_request"][time]) - open_source.START).days // 7
+
+    opened, closed = payloads["pull_request", "opened"], payloads["pull_request", "closed"]
+    authors: defaultdict[tuple[int, str], set[str]] = defaultdict(set)
+    for payload in opened:
+        pull = payload["pull_request"]
+        authors[week(payload, "created_at"), pull["author_association"]].add(pull["user"]["login"])
+    found = weekly(shown["contributors"], "pull_request.author_association")
+    assert {(number, group): count for number, row in enumerate(found) for group, count in row.items()} == {
+        key: len(people) for key, people in authors.items()
+    }
+    found = weekly(shown["outcomes"], "pull_request.merged")
+    assert Counter(
+        {(number, group): count for number, row in enumerate(found) for group, count in row.items()}
+    ) == Counter((week(one, "closed_at"), str(one["pull_request"]["merged"])) for one in closed)
+
+    def by_repository(event: str, action: str) -> Counter[str]:
+        return Counter(one["repository"]["name"] for one in payloads[event, action])
+
+    comments, issues = by_repository("issue_comment", "created"), by_repository("issues", "opened")
+    assert shown["per_issue"] == pytest.approx({name: comments[name] / issues[name] for name in issues})
+    commits: Counter[str] = Counter()
+    for one in opened:
+        commits[one["repository"]["name"]] += one["pull_request"]["commits"]
+    pulls = by_repository("pull_request", "opened")
+    assert shown["commits"] == pytest.approx({name: commits[name] / pulls[name] for name in pulls})
+
+    merged = [one["pull_request"] for one in closed if one["pull_request"]["merged"]]
+    of_all = Counter(one["pull_request"]["author_association"] for one in closed)
+    of_merged = Counter(one["author_association"] for one in merged)
+    assert shown["chance"] == {group: f"{of_merged[group] / count:.0%}" for group, count in of_all.items()}
+    assert shown["branches"] == Counter(one["base"]["ref"] for one in merged)
+    assert shown["changes"] == {
+        login: [
+            sum(one[name] for one in merged if one["user"]["login"] == login) for name in ("additions", "deletions")
+        ]
+        for login in {one["user"]["login"] for one in merged}
+    }
