@@ -1,4 +1,4 @@
-"""Keen's JavaScript clients in Node: installed once, as tests/compat/node/package-lock.json pins them, and driven by JSON."""
+"""Clients from npm in Node: installed once, as tests/compat/node/package-lock.json pins them, and driven by JSON."""
 
 import hashlib
 import json
