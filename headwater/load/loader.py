@@ -9,6 +9,7 @@ from typing import Any
 from headwater.client.client import Client
 from headwater.client.errors import FailedEvent
 from headwater.load.checkpoint import Checkpoint
+from headwater.load.mapping import Columns
 from headwater.load.rows import Row
 
 WINDOW = 20_000  # lines between two checkpoints; each waits for every answer
@@ -25,7 +26,8 @@ class Loader:
     """Loads rows into a collection. Make the client with `on_error=loader.failed`.
 
     The id of an event is the value of `id_field`, else its row's key; its time the value of
-    `timestamp_field`, else what its `keen` object says, else the checkpoint's start.
+    `timestamp_field`, else what its `keen` object says, else the checkpoint's start. These fields are named as in the file;
+    the event has them as `columns` says.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Loader:
         *,
         timestamp_field: str | None = None,
         id_field: str | None = None,
+        columns: Columns,
         on_rejected: Callable[[int, str], None],
         on_progress: Callable[[], None],
     ) -> None:
@@ -44,6 +47,7 @@ class Loader:
         self._file = checkpoint_file
         self._timestamp_field = timestamp_field
         self._id_field = id_field
+        self._columns = columns
         self._on_rejected = on_rejected
         self._on_progress = on_progress
         self._lock = threading.Lock()
@@ -88,7 +92,8 @@ class Loader:
         try:
             event_id = self._id(row)
             self._lines[event_id] = row.line
-            client.add_event(self._collection, row.properties, self._timestamp(row.properties), event_id)
+            properties = self._columns.mapped(row.properties)
+            client.add_event(self._collection, properties, self._timestamp(row.properties), event_id)
         except ValueError as error:
             self._reject(row.line, str(error))
             return

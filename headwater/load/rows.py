@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any, NamedTuple, TypeAlias
 
+from headwater.load.parquet import parquet_rows
 from headwater.load.pipe import Pipe
 from headwater.load.source import BYTE_ORDER_MARK, FormatError, Source
 from headwater.rules import RuleError, check_property_name, parse_json
@@ -20,7 +21,7 @@ Read: TypeAlias = Callable[[str], Any]
 
 
 class Row(NamedTuple):
-    """One line: its number in the file, from 1, what tells it from all others, and its event; or what is wrong with it."""
+    """One line, or row of Parquet: its number in the file, from 1, what tells it from all others, and its event; or what is wrong with it."""
 
     line: int
     key: str
@@ -32,11 +33,17 @@ def read_rows(source: Source | Pipe) -> Iterator[Row]:
     """Every row, in order; blank lines are none. Raises FormatError, OSError, and EOFError for a cut gzip file.
 
     CSV has a header and commas; an empty cell is no property. A column is numbers when all its cells are (without leading
-    zeros, so `02134` stays text), booleans when all are true or false, else text: that takes one reading more.
+    zeros, so `02134` stays text), booleans when all are true or false, else text: that takes one reading more. Parquet is as
+    headwater.load.parquet says.
     """
-    if isinstance(source, Pipe) or source.format() == "ndjson":
+    if isinstance(source, Pipe) or (kind := source.format()) == "ndjson":
         with source.open() as content:
             yield from _ndjson(content, source.row_key)
+        return
+    if kind == "parquet":
+        with source.open() as content:
+            for number, properties, problem in parquet_rows(content):
+                yield Row(number, source.row_key(number), properties, problem)
         return
     with source.open() as content:
         header, readers = _columns(content)

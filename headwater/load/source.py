@@ -9,11 +9,13 @@ from typing import IO, Literal
 
 GZIP = b"\x1f\x8b"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-Format = Literal["ndjson", "csv"]
+PARQUET = b"PAR1"
+Format = Literal["ndjson", "csv", "parquet"]
+SUFFIXES = (".ndjson", ".jsonl", ".json", ".csv", ".parquet")
 
 
 class FormatError(ValueError):
-    """A file is neither NDJSON nor CSV; the message says what to do."""
+    """A file cannot be loaded as it is; the message says what to do."""
 
 
 class Source:
@@ -50,12 +52,34 @@ class Source:
         return f"{self.identity}-{line}"
 
     def format(self) -> Format:
-        """NDJSON where the first character is a brace, else CSV. Raises FormatError for an empty file and for a JSON array."""
+        """Parquet by its first bytes, NDJSON where the first character is a brace, else CSV.
+
+        Raises FormatError for an empty file and for a JSON array.
+        """
         with self.open() as content:
             for line in content:
+                if line.startswith(PARQUET):
+                    return "parquet"
                 first = line.removeprefix(BYTE_ORDER_MARK).strip()[:1]
                 if first == b"[":
                     raise FormatError("it is a JSON array: write one object per line (NDJSON), without the brackets")
                 if first:
                     return "ndjson" if first == b"{" else "csv"
         raise FormatError("it is empty")
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The files in a folder and its folders that look like events by their names, in the order of their paths.
+
+    Raises FormatError where there are none.
+    """
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and path.name.lower().removesuffix(".gz").endswith(SUFFIXES)
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    if not found:
+        raise FormatError(f"it holds no file that ends in {', '.join(SUFFIXES)}, or in one of these and .gz")
+    return found

@@ -45,21 +45,21 @@ def test_what_the_page_writes_is_found_and_read(stack: RunningStack, page: str) 
     for example in examples(writing, "python"):
         run(stack, sys.executable, "-W", "error", "-c", example)
     with stack.client() as hw:
-        wait_until(lambda: [hw.count(name).value for name in ("orders", "payments")] == [200, 100], LIMIT, 0.2)
-        for name, total in (("orders", 200), ("payments", 100)):
+        wait_until(lambda: [hw.count(name).value for name in ("parcels", "receipts")] == [200, 100], LIMIT, 0.2)
+        for name, total in (("parcels", 200), ("receipts", 100)):
             assert hw.sum(name, target_property="number").value == sum(range(total))
         at_noon: Timeframe = {"start": "2026-02-01T12:00:00Z", "end": "2026-02-01T12:00:01Z"}
-        assert hw.count("orders", timeframe=at_noon).value == 100  # those with headers
+        assert hw.count("parcels", timeframe=at_noon).value == 100  # those with headers
     (example,) = examples(reading, "python")
-    assert run(stack, sys.executable, "-c", example) == "200 orders\n"
+    assert run(stack, sys.executable, "-c", example) == "200 parcels\n"
 
 
 @pytest.mark.skipif(shutil.which("kcat") is None, reason="kcat is not installed")
 def test_kcat(stack: RunningStack, page: str) -> None:
     (example,) = examples(page, "sh")
-    topic = in_topic("headwater", stack.status["project_id"], "orders")
+    topic = in_topic("headwater", stack.status["project_id"], "parcels")
     create_topics(AdminClient({"bootstrap.servers": stack.status["kafka"]}), [NewTopic(topic, 3, 1)])
     run(stack, "sh", "-c", example)
     with stack.client() as hw:
         filters = [{"property_name": "number", "operator": "eq", "property_value": 200}]
-        wait_until(lambda: hw.count("orders", filters=filters).value == 1, LIMIT, 0.2)
+        wait_until(lambda: hw.count("parcels", filters=filters).value == 1, LIMIT, 0.2)

@@ -8,7 +8,9 @@ import signal
 import subprocess
 from pathlib import Path
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from tests.stack import RunningStack, environment
 from tests.waiting import wait_until
@@ -19,8 +21,9 @@ pytestmark = pytest.mark.timeout(600)
 
 
 def count(stack: RunningStack, collection: str) -> int:
-    answer: int = json.loads(stack.run("query", "count", collection, "--format", "json").stdout)
-    return answer
+    with stack.client() as hw:
+        answer: int = hw.count(collection).value
+        return answer
 
 
 def lines(number: int) -> bytes:
@@ -44,7 +47,7 @@ def test_an_interrupted_load_goes_on_and_doubles_nothing(stack: RunningStack, tm
     again = stack.run("load", str(file), "--collection", "resumed", "--timestamp-field", "at")
     assert "Going on after line" in again.stderr
     assert f"{EVENTS:,} events accepted, 0 lines rejected" in again.stderr
-    wait_until(lambda: count(stack, "resumed") == EVENTS, 180, every=0.5)
+    wait_until(lambda: count(stack, "resumed") == EVENTS, 180, every=0.2)
     total = stack.run("query", "sum", "resumed", "--target-property", "n", "--format", "json").stdout
     assert json.loads(total) == sum(range(EVENTS))
 
@@ -63,14 +66,14 @@ def test_what_is_piped_is_sent_while_it_comes_and_doubles_nothing(stack: Running
     assert first.stdin is not None
     first.stdin.write(content)
     first.stdin.flush()
-    wait_until(lambda: count(stack, "piped") == 10_000, 60, every=0.5)
+    wait_until(lambda: count(stack, "piped") == 10_000, 60, every=0.2)
     assert first.poll() is None
     first.send_signal(signal.SIGINT)
     output = first.communicate(timeout=60)[0].decode()
     assert first.returncode == 130, output
     grown = content + b'{"n": 10000}\n'
     assert "10,001 events accepted" in stack.run("load", "-", "--collection", "piped", stdin=grown).stderr
-    wait_until(lambda: count(stack, "piped") == 10_001, 60, every=0.5)
+    wait_until(lambda: count(stack, "piped") == 10_001, 60, every=0.2)
 
 
 def test_rejected_lines_are_reported_with_their_numbers(stack: RunningStack) -> None:
@@ -81,7 +84,7 @@ def test_rejected_lines_are_reported_with_their_numbers(stack: RunningStack) -> 
     assert "InvalidPropertyNameError" in done.stderr
     assert "2 events accepted, 2 lines rejected" in done.stderr
     stack.run("load", "-", "--collection", "rejects", stdin=content, code=1)
-    wait_until(lambda: count(stack, "rejects") == 2, 30, every=0.5)
+    wait_until(lambda: count(stack, "rejects") == 2, 30, every=0.2)
 
 
 def test_fields_give_id_and_time(stack: RunningStack) -> None:
@@ -90,7 +93,7 @@ def test_fields_give_id_and_time(stack: RunningStack) -> None:
     )
     options = ("--collection", "orders", "--id-field", "order", "--timestamp-field", "when")
     stack.run("load", "-", *options, stdin=content)
-    wait_until(lambda: count(stack, "orders") == 2, 30, every=0.5)
+    wait_until(lambda: count(stack, "orders") == 2, 30, every=0.2)
     printed = stack.run(
         "query",
         "extraction",
@@ -111,12 +114,37 @@ def test_fields_give_id_and_time(stack: RunningStack) -> None:
     ]
 
 
+def test_a_folder_of_files_of_every_kind_with_columns_under_other_names(stack: RunningStack, tmp_path: Path) -> None:
+    (tmp_path / "2026" / ".hidden").mkdir(parents=True)
+    (tmp_path / "a.csv").write_text("who,n,junk\nann,1,x\nbob,2,y\n")
+    with gzip.open(tmp_path / "2026" / "b.jsonl.gz", "wb") as file:
+        file.write(b'{"who": "cid", "n": 3, "junk": 1}\n')
+    table = pyarrow.table({"who": ["dan", None], "n": [4, 5], "junk": [b"\xff", None]})
+    parquet.write_table(table, tmp_path / "2026" / "c.parquet")
+    (tmp_path / "d.json").write_text("[]")
+    (tmp_path / "2026" / ".hidden" / "e.csv").write_text("n\n6\n")
+    options = ("--collection", "folder", "--map", "who=user.name", "--map", "junk=", "--senders", "2")
+    done = stack.run("load", str(tmp_path), *options, code=1)
+    assert "d.json: it is a JSON array" in done.stderr
+    assert done.stderr.count("events accepted") == 3
+    assert "line 1: has bytes that are not UTF-8" in done.stderr
+    wait_until(lambda: count(stack, "folder") == 4, 30, every=0.2)
+    with stack.client() as hw:
+        found = hw.extraction("folder", property_names=["user.name", "n", "junk"]).value
+    people = {one["n"]: one.get("user", {}).get("name") for one in found}
+    assert people == {1: "ann", 2: "bob", 3: "cid", 5: None}
+    assert not any("junk" in one for one in found)
+    (tmp_path / "d.json").unlink()
+    again = stack.run("load", str(tmp_path), *options, code=1)  # the row that was rejected is tried again
+    assert again.stderr.count("Nothing to do") == 2
+
+
 def test_a_question_on_the_command_line(stack: RunningStack) -> None:
     events = b"".join(
         b'{"page": "/%d", "ms": %d, "at": "2026-01-%02dT00:00:00Z"}\n' % (n % 3, n, 1 + n % 2) for n in range(30)
     )
     stack.run("load", "-", "--collection", "pages", "--timestamp-field", "at", stdin=events)
-    wait_until(lambda: count(stack, "pages") == 30, 30, every=0.5)
+    wait_until(lambda: count(stack, "pages") == 30, 30, every=0.2)
     question = ("query", "sum", "pages", "--target-property", "ms", "--group-by", "page", "--order-by", "result:DESC")
     table = stack.run(*question, "--limit", "2", "--filter", "ms gte 3", "--filter", 'page in ["/1", "/2"]').stdout
     assert table.index("/2") < table.index("/1")

@@ -1,0 +1,47 @@
+"""Columns of a file under other names: `--map a=b`."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from headwater.load.source import FormatError
+from headwater.rules import RuleError, check_property_name
+
+
+class Columns:
+    """What becomes of a row's columns. A dot in the new name makes an object of it; without a new name the column is left out."""
+
+    def __init__(self, maps: Iterable[str]) -> None:
+        """`maps` are `column=property`. Raises FormatError for one that is no such pair or names no property."""
+        self._paths: dict[str, tuple[str, ...]] = {}
+        for text in maps:
+            column, equals, name = text.partition("=")
+            if not equals or not column or column in self._paths:
+                raise FormatError(f"--map {text!r} is not COLUMN=PROPERTY, once for each column")
+            self._paths[column] = tuple(name.split(".")) if name else ()
+            try:
+                for part in self._paths[column]:
+                    check_property_name(part)
+            except RuleError as error:
+                raise FormatError(f"--map {text!r}: {error.description}") from None
+
+    def mapped(self, properties: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A row under its new names. Raises ValueError where two columns would be one property."""
+        if not self._paths:
+            return properties
+        made = {name: value for name, value in properties.items() if name not in self._paths}
+        for column, path in self._paths.items():
+            if column in properties and path:
+                _put(made, path, properties[column])
+        return made
+
+
+def _put(made: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    *parents, last = path
+    place = made
+    for name in parents:
+        place = place.setdefault(name, {})
+        if not isinstance(place, dict):
+            raise ValueError(f"the property {name!r} cannot hold {'.'.join(path)!r}: a column of that name has a value")
+    if last in place:
+        raise ValueError(f"two columns would be the property {'.'.join(path)!r}")
+    place[last] = value

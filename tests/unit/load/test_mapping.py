@@ -1,0 +1,36 @@
+"""Columns under other names."""
+
+import pytest
+
+from headwater.load.mapping import Columns
+from headwater.load.source import FormatError
+
+
+def test_columns_get_other_names_become_objects_or_are_left_out() -> None:
+    columns = Columns(["a=b", "who=user.name", "mail=user.mail", "junk=", "absent=x"])
+    row = {"a": 1, "who": "ann", "mail": "a@b", "junk": 2, "kept": 3}
+    assert columns.mapped(row) == {"kept": 3, "b": 1, "user": {"name": "ann", "mail": "a@b"}}
+    assert row["a"] == 1
+    assert Columns(["a=b", "b=a"]).mapped({"a": 1, "b": 2}) == {"b": 1, "a": 2}
+
+
+@pytest.mark.parametrize("row", [{"a": 1, "b": 2}, {"a": 1, "b": {"c": 1}}])
+def test_two_columns_are_never_one_property(row: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"two columns would be the property 'b'|cannot hold 'b.c'|property 'b.c'"):
+        (Columns(["a=b"]) if row["b"] == 2 else Columns(["a=b.c"])).mapped(row)
+
+
+def test_a_value_holds_no_property() -> None:
+    with pytest.raises(ValueError, match="cannot hold"):
+        Columns(["a=b.c"]).mapped({"a": 1, "b": 2})
+
+
+@pytest.mark.parametrize("text", ["a", "=b", "a=$b", "a=b..c", "a=.b"])
+def test_what_is_no_pair_is_refused(text: str) -> None:
+    with pytest.raises(FormatError, match="--map"):
+        Columns([text])
+
+
+def test_a_column_is_mapped_once() -> None:
+    with pytest.raises(FormatError, match="once for each column"):
+        Columns(["a=b", "a=c"])

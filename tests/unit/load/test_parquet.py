@@ -1,0 +1,66 @@
+"""Rows of Parquet as properties."""
+
+import datetime as dt
+import io
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pytest
+from pyarrow import parquet
+
+from headwater.load.parquet import parquet_rows
+from headwater.load.rows import read_rows
+from headwater.load.source import FormatError, Source, files_in
+
+
+def test_every_type_is_as_json_has_it(tmp_path: Path) -> None:
+    noon = dt.datetime(2026, 1, 31, 12, 0, 0, 250_000)
+    paris = dt.timezone(dt.timedelta(hours=1))
+    columns: dict[str, tuple[Any, Any]] = {
+        "integer": (2**63 - 1, 2**63 - 1),
+        "float": (0.1, 0.1),
+        "text": ("2026-01-31", "2026-01-31"),
+        "flag": (True, True),
+        "naive": (noon, "2026-01-31T12:00:00.250000+00:00"),
+        "zoned": (noon.replace(tzinfo=paris), "2026-01-31T12:00:00.250000+01:00"),
+        "day": (noon.date(), "2026-01-31"),
+        "clock": (dt.time(1, 2, 3), "01:02:03"),
+        "span": (dt.timedelta(seconds=1.5), 1.5),
+        "price": (Decimal("9.50"), 9.5),
+        "whole": (Decimal("12345678901234567.00"), 12345678901234567),
+        "bytes": ("é".encode(), "é"),
+        "nested": ({"list": [{"at": noon.date()}, None]}, {"list": [{"at": "2026-01-31"}, None]}),
+    }
+    path = tmp_path / "file"
+    rows = {name: [given, None] for name, (given, _) in columns.items()} | {"nothing": [None, None]}
+    parquet.write_table(pyarrow.table(rows | {"number": [float("nan"), 1.0]}), path)
+    found = list(read_rows(Source(path)))
+    assert [(row.line, row.problem) for row in found] == [(1, ""), (2, "")]
+    assert found[0].properties == {name: wanted for name, (_, wanted) in columns.items()}
+    assert found[1].properties == {"number": 1.0}
+    assert len({row.key for row in found}) == 2
+
+
+def test_a_row_with_bytes_that_are_no_text_is_refused_alone() -> None:
+    file = io.BytesIO()
+    parquet.write_table(pyarrow.table({"a": [b"\xff", b"fine"]}), file)
+    file.seek(0)
+    rows = list(parquet_rows(file))
+    assert [(number, properties) for number, properties, _ in rows] == [(1, None), (2, {"a": "fine"})]
+    assert "UTF-8" in rows[0][2]
+
+
+def test_a_broken_file_is_said() -> None:
+    with pytest.raises(FormatError, match="row 1 is not readable Parquet"):
+        list(parquet_rows(io.BytesIO(b"PAR1 and nothing else")))
+
+
+def test_the_files_in_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="no file that ends in"):
+        files_in(tmp_path)
+    for name in ("b.CSV", "a.json.gz", "x/c.parquet", ".d.csv", "x/.y/e.csv", "notes.txt", "f.gz"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert [str(path.relative_to(tmp_path)) for path in files_in(tmp_path)] == ["a.json.gz", "b.CSV", "x/c.parquet"]
