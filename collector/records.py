@@ -23,6 +23,7 @@ NULL = b"\x00"
 GIVEN = b"\x02"  # the second branch of a union with null
 NOBODY = NULL * 3  # neither address nor user agent nor add-ons
 PLACEHOLDER = b"${keen."
+LITERAL = b"\\u0024{keen."  # the same in JSON, and no placeholder to processors, which look for its text
 KNOWN_ADDONS_MAX = 1_000
 KNOWN_ADDONS_BYTES = 4_096
 HEADS_KEPT = 4_096
@@ -33,13 +34,23 @@ _known_addons: dict[int, set[bytes]] = {}  # by the depth that they were judged 
 class RequestRecords:
     """Makes the records of one request: they share project, time of receipt and sender."""
 
-    def __init__(self, settings: Settings, project_id: str, ip: str | None, user_agent: str | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        project_id: str,
+        ip: str | None,
+        user_agent: str | None,
+        *,
+        placeholders: bool = True,
+    ) -> None:
+        """Without `placeholders`, those in the events' texts stand for themselves."""
         self._max_depth = settings.event_max_depth
         self._max_bytes = settings.event_max_bytes
         self._project_id = project_id
         self._received = GIVEN + avro_long(time.time_ns() // 1_000_000)
         self._ip = ip
         self._user_agent = user_agent
+        self._literal = not placeholders
         self._sender: bytes | None = None  # both as Avro, once an event asks for them
 
     def records(
@@ -80,6 +91,8 @@ class RequestRecords:
             except TypeError:  # the nesting that orjson writes ends before event_max_depth may
                 made.append(RuleError("InvalidPropertyValueError", "The event is nested too deeply."))
                 continue
+            if self._literal:
+                properties = properties.replace(PLACEHOLDER, LITERAL)
             identity = next(ids) if client_id is None else event_id(self._project_id, client_id)
             datum = (
                 head,

@@ -154,8 +154,8 @@ class WebhookRoutes:
 
     def _make_records(self, events: list[VendorEvent], grant: Grant) -> list[Record]:
         """The events' records. Raises ApiError for what the key's autofill makes of them against the rules."""
-        # Neither the vendor's address nor its program is of interest, so neither stands in for placeholders in what people wrote.
-        make = RequestRecords(self._settings, grant.project_id, None, None).records
+        # What looks like a placeholder is what somebody wrote, in an issue perhaps; the sender is only the vendor.
+        make = RequestRecords(self._settings, grant.project_id, None, None, placeholders=False).records
         records: list[Record] = []
         for event in events:
             fill_all([event.properties], grant)

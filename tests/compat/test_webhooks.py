@@ -163,6 +163,8 @@ def test_sendgrids_add_ons_and_custom_arguments(stack: RunningStack) -> None:
         "order.id": 7,
         "first name": "Ann",
         "parsed_url": "mine",
+        "note": "${keen.ip}",
+        "notes": ["from ${keen.ip} by \\${keen.user_agent}"],
     }
     url, project_id, key = (stack.status[name] for name in ("url", "project_id", "write_key"))
     path = f"{url}/3.0/projects/{project_id}/email/sendgrid/1.0"
@@ -176,6 +178,7 @@ def test_sendgrids_add_ons_and_custom_arguments(stack: RunningStack) -> None:
     assert found["ip_geo_info"]["country"] == "United States"
     assert found["parsed_user_agent"]["browser"]["family"] == "Firefox"
     assert (found["parsed_url"]["domain"], found["parsed_url_"]) == ("shop.example.com", "mine")
+    assert (found["note"], found["notes"]) == (event["note"], event["notes"])  # what somebody wrote stays
     assert (found["timestamp_info"]["year"], found["timestamp_info"]["hour"]) == (2020, 19)
 
 

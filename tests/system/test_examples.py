@@ -232,8 +232,8 @@ def test_open_source(run: Run) -> None:
     comments, issues = by_repository("issue_comment", "created"), by_repository("issues", "opened")
     assert shown["per_issue"] == pytest.approx({name: comments[name] / issues[name] for name in issues})
     commits: Counter[str] = Counter()
-    for one in opened:
-        commits[one["repository"]["name"]] += one["pull_request"]["commits"]
+    for payload in opened:
+        commits[payload["repository"]["name"]] += payload["pull_request"]["commits"]
     pulls = by_repository("pull_request", "opened")
     assert shown["commits"] == pytest.approx({name: commits[name] / pulls[name] for name in pulls})
 
