@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from collector.webhooks.vendor_event import DeliveryError
 from headwater.rules import (
     COLLECTION_NAME_MAX,
     INT_MAX,
@@ -24,6 +25,9 @@ from headwater.rules import (
 
 RESERVED = "keen"  # at the top of an event
 CUT_TO = "headwater_cut_to"  # the property that says that an event was cut
+VALUES_MAX = (
+    1_000_000  # 25 MiB of GitHub's have half as many; millions more would stop everybody else while they are read
+)
 DEPTH_MAX = 200  # what orjson can write, with room for what stands around it
 _CUTS = (100_000, 30_000, 10_000, 3_000, 1_000, 300, 100, 30, 10, 3, 1, 0)
 _LONGEST_INTEGER = 20  # characters of the longest integer that may fit
@@ -34,8 +38,11 @@ def parse(text: bytes) -> Any:
     """The JSON value of a vendor's text, each value as an event may have it.
 
     Integers beyond 64 bits and numbers beyond floats become their digits as text, NaN and infinities null, and what is not
-    Unicode U+FFFD. Raises ValueError for what is no JSON even so, or is nested about a thousand levels deep.
+    Unicode U+FFFD. Raises DeliveryError for what is no JSON even so, is nested about a thousand levels deep, or has more than
+    VALUES_MAX values.
     """
+    if text.count(b",") >= VALUES_MAX:
+        raise DeliveryError(f"The body has more than {VALUES_MAX:,} values.")
     try:
         value, good = parse_values(text)
         if good:
@@ -47,7 +54,9 @@ def parse(text: bytes) -> Any:
         value = json.loads(plain, parse_int=_integer, parse_float=_float, parse_constant=lambda _: None)
         return _unicode(value)
     except RecursionError:
-        raise ValueError("nested too deeply") from None
+        raise DeliveryError("The body is nested too deeply.") from None
+    except ValueError:
+        raise DeliveryError("The body is not JSON.") from None
 
 
 def acceptable(event: dict[str, Any], max_depth: int, reserved: Iterable[str] = ()) -> dict[str, Any]:

@@ -4,14 +4,16 @@ import hmac
 import uuid
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import unquote_to_bytes
 
 from collector.webhooks.acceptable import acceptable, acceptable_collection, parse
 from collector.webhooks.vendor_event import DeliveryError, SignatureError, VendorEvent, client_id, iso_time, unix_time
 from headwater.rules import TIMESTAMP_MAX
 
 BODY_MAX = 25 * 1024 * 1024  # GitHub sends no more
+FORM_FIELD = b"payload="
 FORM_FIELDS_MAX = 20
+FORM_CHUNK = 64 * 1024
 
 GREGORIAN = 0x01B21DD213814000  # RFC 9562: 1970 in the time of a UUIDv1, 100 ns each since 1582
 FIRST_TIME = 1_199_145_600_000  # 2008, when GitHub began
@@ -109,20 +111,29 @@ def payload_time(event: str, payload: Mapping[str, Any]) -> int | None:
 def _payload(body: bytes) -> dict[str, Any]:
     text = body
     if body.lstrip()[:1] != b"{":
-        try:
-            fields = parse_qs(body, max_num_fields=FORM_FIELDS_MAX)
-        except ValueError:
-            fields = {}
-        if b"payload" not in fields:
+        fields = [field for field in body.split(b"&", FORM_FIELDS_MAX) if field.startswith(FORM_FIELD)]
+        if not fields:
             raise DeliveryError("The body must be a JSON object, or a form with one in its field payload.")
-        text = fields[b"payload"][0]
-    try:
-        payload = parse(text)
-    except ValueError:
-        raise DeliveryError("The payload is not JSON.") from None
+        text = _unquoted(fields[0].removeprefix(FORM_FIELD))
+    payload = parse(text)
     if type(payload) is not dict:
         raise DeliveryError("The payload must be a JSON object.")
     return payload
+
+
+def _unquoted(text: bytes) -> bytes:
+    """A form's text, decoded chunk by chunk: at once, all its escapes would be as many objects."""
+    text = text.replace(b"+", b" ")
+    parts: list[bytes] = []
+    start = 0
+    while start < len(text):
+        end = start + FORM_CHUNK
+        escape = text.find(b"%", end - 2, end)  # perhaps one that the chunk's end would cut
+        if escape >= 0:
+            end = escape
+        parts.append(unquote_to_bytes(text[start:end]))
+        start = end
+    return b"".join(parts)
 
 
 def _time(subject: object, member: str) -> int | None:

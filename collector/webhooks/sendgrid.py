@@ -41,10 +41,7 @@ def events(
     """
     if public_key is not None:
         verify(body, headers, public_key)
-    try:
-        batch = parse(body)
-    except ValueError:
-        raise DeliveryError("The body is not JSON.") from None
+    batch = parse(body)
     batch = [batch] if type(batch) is dict else batch
     if type(batch) is not list or any(type(each) is not dict for each in batch):
         raise DeliveryError("The body must be a JSON array of objects, as SendGrid's Event Webhook sends it.")

@@ -20,10 +20,7 @@ def events(
     """
     if secret is not None:
         verify(body, headers.get(b"stripe-signature"), secret, now)
-    try:
-        event = parse(body)
-    except ValueError:
-        raise DeliveryError("The body is not JSON.") from None
+    event = parse(body)
     if type(event) is not dict or any(type(event.get(name)) is not str or not event[name] for name in ("id", "type")):
         raise DeliveryError("The body must be an event of Stripe's, a JSON object with an id and a type.")
     collection = acceptable_collection("stripe_" + event["type"].replace(".", "_"))

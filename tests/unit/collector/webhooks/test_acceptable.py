@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.webhooks.acceptable import acceptable, acceptable_collection, fitted, parse
+from collector.webhooks.vendor_event import DeliveryError
 from headwater.rules import INT_MAX, INT_MIN, check_collection_name, check_event, take_reserved
 
 NAMES = st.text(st.characters(), max_size=4) | st.sampled_from(
@@ -100,8 +101,13 @@ def test_bytes_that_are_no_text() -> None:
 
 @pytest.mark.parametrize("text", [b"", b"{", b"nonsense", b"[" * 100_000 + b"]" * 100_000])
 def test_what_is_no_json(text: bytes) -> None:
-    with pytest.raises(ValueError, match=r"Expecting|nested"):
+    with pytest.raises(DeliveryError, match=r"not JSON|nested"):
         parse(text)
+
+
+def test_more_values_than_one_request_has() -> None:
+    with pytest.raises(DeliveryError, match="1,000,000 values"):
+        parse(b"[" + b"[]," * 1_000_000 + b"1]")
 
 
 def test_what_is_nested_too_deeply_becomes_text() -> None:

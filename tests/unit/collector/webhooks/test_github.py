@@ -55,6 +55,14 @@ def test_json_and_forms(form: bool) -> None:
     assert found == [VendorEvent("issues", payload, GUID, delivery_time(GUID), [])]
 
 
+@pytest.mark.parametrize("length", [65_000, 65_520, 65_521, 65_522, 65_523, 65_524, 65_525, 65_526, 65_530, 200_000])
+def test_forms_of_any_length(length: int) -> None:
+    payload = {"text": "x" * length + "\u00e9 100% + & = %C3" * 20}
+    form = urlencode({"a": 1, "payload": json.dumps(payload, ensure_ascii=False), "b": 2}).encode()
+    [found] = events(form, HEADERS, None, 100)
+    assert found.properties == payload
+
+
 @pytest.mark.parametrize(
     ("body", "headers"),
     [
