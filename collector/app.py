@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from collector.intake import Intake
 from collector.keen import KeenRoutes
 from collector.publish import Publisher
+from collector.rates import Rates
 from collector.segment import SegmentRoutes
 from collector.webhooks.routes import WebhookRoutes
 from headwater.control import Access, ControlPlane
@@ -26,7 +27,7 @@ def create_app(settings: Settings) -> Starlette:
     raises SecretMismatchError where the secret is another one.
     """
     plane = ControlPlane(settings)
-    publisher = Publisher(settings)
+    publisher = Publisher(settings, Rates(plane))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

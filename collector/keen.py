@@ -112,7 +112,7 @@ class KeenRoutes:
         [record] = self._records(request).records(collection, [event], good_values=good_values)
         if isinstance(record, RuleError):
             raise _rejected(record)
-        await self._publisher.publish((record,))
+        await self._publisher.publish(grant.project_id, (record,))
         metrics.events_accepted.inc()
 
     async def _store_batch(self, request: Request, receive: Receive) -> Answer:
@@ -138,7 +138,7 @@ class KeenRoutes:
                 records += good
                 results += [STORED] * len(good) if len(good) == len(made) else map(_result, made)
         if records:
-            await self._publisher.publish(records)
+            await self._publisher.publish(grant.project_id, records)
             metrics.events_accepted.inc(len(records))
         return 200, orjson.dumps(answer), JSON
 

@@ -8,6 +8,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from collector.errors import unavailable
+from collector.rates import Rates
 from collector.records import Record
 from headwater import metrics
 from headwater.kafka import durable_producer_config, has_topic
@@ -33,7 +34,8 @@ class Publisher:
     a pause waits for nothing.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, rates: Rates) -> None:
+        self._rates = rates
         self._topic = raw_topic(settings)
         self._config = durable_producer_config(settings) | {
             "message.timeout.ms": int(settings.ack_timeout_seconds * 1000),
@@ -48,12 +50,13 @@ class Publisher:
         self._waiting = 0  # requests that wait for reports
         self._polling = False
 
-    async def publish(self, records: Sequence[Record]) -> None:
-        """Write the records; returns when every in-sync replica has them all.
+    async def publish(self, project_id: str, records: Sequence[Record]) -> None:
+        """Write the records of a project; returns when every in-sync replica has them all.
 
-        Raises ApiError (503) when Kafka's queue is full or one record was not acknowledged in time; some may then be
-        stored all the same.
+        Raises ApiError: 429, and none is stored, where the project has sent more than it may; 503 when Kafka's queue is full or one
+        record was not acknowledged in time, and some may then be stored all the same.
         """
+        self._rates.take(project_id, records)
         loop = asyncio.get_running_loop()
         started = perf_counter()
         reports = _Reports(len(records), loop.create_future())

@@ -240,7 +240,7 @@ class SegmentRoutes:
             log.info("messages refused", project=grant.project_id, count=len(refusals), first=refusals[0].reason.name)
         everything = [*records, *_as_envelopes(grant.project_id, refusals)]
         if everything:
-            await self._publisher.publish(everything)
+            await self._publisher.publish(grant.project_id, everything)
             metrics.events_accepted.inc(len(records))
 
 

@@ -95,7 +95,6 @@ class Follower:
         consumer = Consumer(
             partition_reader_config(self._settings, self._topic)
             | {
-                "fetch.wait.max.ms": 100,
                 "fetch.max.bytes": self._settings.topic_max_message_bytes * 2,
                 "queued.max.messages.kbytes": QUEUE_KIB,
             }

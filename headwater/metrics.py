@@ -51,6 +51,11 @@ requests_unavailable = _counter(
 intake_records = _counter(
     "collector_intake_records_total", "Records taken from the topics of producers, dead letters among them."
 )
+requests_limited = _counter(
+    "collector_limited_total",
+    "Requests answered 429 because their project had sent more events or bytes than it may.",
+    "unit",
+)
 acknowledge_seconds = _histogram(
     "collector_acknowledge_seconds", "Time from producing a request's events to the last acknowledgement.", SECONDS
 )

@@ -34,7 +34,7 @@ def recover(settings: Settings, table: StateTable, ends: Mapping[int, int], want
         return True
     consumer = Consumer(
         partition_reader_config(settings, topic)
-        | {"enable.partition.eof": False, "fetch.wait.max.ms": 50, "queued.max.messages.kbytes": 16_384}
+        | {"enable.partition.eof": False, "queued.max.messages.kbytes": 16_384}
     )
     try:
         consumer.assign([TopicPartition(topic, p, starts[p] or OFFSET_BEGINNING) for p in sorted(missing)])

@@ -154,6 +154,7 @@ def read_topic(settings: Settings, topic: str) -> list[tuple[bytes, bytes, int]]
             "enable.partition.eof": True,
             "isolation.level": "read_committed",
             "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 10,  # a partition's end is told when the broker has waited for more
         }
     )
     try:

@@ -119,7 +119,7 @@ class WebhookRoutes:
             else:
                 records = make(events, grant)
             if records:
-                await self._publisher.publish(records)
+                await self._publisher.publish(grant.project_id, records)
                 metrics.events_accepted.inc(len(records))
             return 200, orjson.dumps({"success": True, "events": len(records)}), JSON
 

@@ -19,6 +19,20 @@ class ProjectSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", str_min_length=1)
 
+    # How much the project may send, to each collector
+    limits_events_per_second: float | None = Field(
+        None,
+        gt=0,
+        alias="limits.events_per_second",
+        description="Events that each collector takes in a second, on average over five; beyond it requests are answered 429.",
+    )
+    limits_bytes_per_second: float | None = Field(
+        None,
+        gt=0,
+        alias="limits.bytes_per_second",
+        description="Bytes of events that each collector takes in a second, as they go into the raw topic; beyond it 429.",
+    )
+
     # Segment's clients
     segment_mode: Literal["cloud", "device"] = Field(
         "cloud",

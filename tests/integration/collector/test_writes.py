@@ -364,3 +364,21 @@ def test_a_key_fills_in_its_own_values(collector: Collector, http: httpx.Client,
     )
     refused = http.post("/events/filled", json={}, headers={"Authorization": reader.key})
     assert (refused.status_code, refused.json()["error_code"]) == (403, "InvalidApiKeyError")
+
+
+def test_a_project_sends_no_more_than_it_may(collector: Collector) -> None:
+    limited = collector.writer.create_project("limited")
+    changes: dict[str, str | None] = {"limits.events_per_second": "2"}
+    collector.writer.change_settings(limited.id, changes)
+    url, key = f"{collector.url}/3.0/projects/{limited.id}/events/c", {"Authorization": limited.write_key}
+    answers = [httpx.post(url, json={"n": n}, headers=key) for n in range(15)]
+    refused = next(one for one in answers if one.status_code != 201)
+    assert (refused.status_code, refused.json()["error_code"]) == (429, "TooManyEventsError")
+    assert int(refused.headers["retry-after"]) >= 1
+    stored = raw_records(collector.settings, limited.id)
+    assert len(stored) == sum(one.status_code == 201 for one in answers) >= 10
+    other = collector.project
+    free = httpx.post(
+        f"{collector.url}/3.0/projects/{other.id}/events/c", json={"n": 1}, headers={"Authorization": other.write_key}
+    )
+    assert free.status_code == 201
