@@ -27,11 +27,12 @@ from collector.lenient_json import parse_lenient
 from collector.publish import Publisher
 from collector.records import Record, RequestRecords
 from collector.request import Request, Scope
-from collector.segment_mapping import Mapped, cloud_events, switched_on
+from collector.segment_mapping import Mapped, cloud_events, device_events, identified, switched_on
 from collector.segment_messages import TYPES, Message, batch_of, message_of, message_of_query, object_of
 from headwater import metrics
 from headwater.control import Access, AccessError, ControlPlane, Grant, ProjectSettings
 from headwater.rules import RuleError, explain_broken, parse_values
+from headwater.segment_users import IDENTIFY, user_key
 from headwater.settings import Settings
 
 BODY_MAX_BYTES = 524_288  # Segment's 500 KB for a batch, and some for its envelope
@@ -59,6 +60,14 @@ class _Document(NamedTuple):
 
     value: Any
     good_values: bool
+
+
+class _Outcome(NamedTuple):
+    """The records that a request's messages make, how many of these are events, and what was refused."""
+
+    records: list[Record]
+    events: int
+    refusals: "list[_Refusal]"
 
 
 class _Refusal(NamedTuple):
@@ -108,9 +117,8 @@ class SegmentRoutes:
             batch = batch_of(document.value)
         except RuleError as error:
             raise refused(error) from None
-        records, refusals = await self._records(request, grant, batch, document)
         # A batch is answered as a whole: what is refused of it the client will not hear of.
-        await self._publish(grant, records, refusals)
+        await self._publish(grant, await self._outcome(request, grant, batch, document))
         return 200, SUCCESS, JSON
 
     def _single(self, kind: str) -> Callable[[Request, Receive], Awaitable[Answer]]:
@@ -123,10 +131,10 @@ class SegmentRoutes:
     async def _store_message(self, request: Request, kind: str, document: _Document) -> None:
         message = document.value
         grant = await self._writer(_basic_user(request), object_of(message).get("writeKey"))
-        records, refusals = await self._records(request, grant, [message], document._replace(value={}), kind)
-        if refusals and not records:
-            raise refused(refusals[0].reason)
-        await self._publish(grant, records, refusals)
+        outcome = await self._outcome(request, grant, [message], document._replace(value={}), kind)
+        if outcome.refusals and not outcome.records:
+            raise refused(outcome.refusals[0].reason)
+        await self._publish(grant, outcome)
 
     def _pixel(self, kind: str) -> Handler:
         """A message in an image's address. What asks for the image could do nothing about an error: it gets the image."""
@@ -202,10 +210,10 @@ class SegmentRoutes:
                     refusal = error
         raise not_allowed(refusal)
 
-    async def _records(
+    async def _outcome(
         self, request: Request, grant: Grant, given: Sequence[Any], document: _Document, kind: str | None = None
-    ) -> tuple[list[Record], list[_Refusal]]:
-        """The records of messages, and what of them is refused; `document` is their envelope."""
+    ) -> _Outcome:
+        """What messages make; `document` is their envelope."""
         project = self._plane.project(grant.project_id)
         if project is None:
             raise ApiError(404, "ResourceNotFoundError", "There is no project with this key.")
@@ -214,6 +222,7 @@ class SegmentRoutes:
         make = RequestRecords(self._settings, grant.project_id, sender, request.user_agent)
         records: list[Record] = []
         refusals: list[_Refusal] = []
+        told = 0  # users that the processors are told of
         for start in range(0, len(given), TURN):
             if start:
                 await asyncio.sleep(0)
@@ -224,24 +233,28 @@ class SegmentRoutes:
                     events += _events(_with_sender(message, request, sender), project.settings)
                 except RuleError as error:
                     refusals.append(_Refusal(error, "", one))
-            fill_all([event for _, event in events], grant)
-            for (collection, event), made in zip(events, _made(events, make, document.good_values), strict=True):
+            told += sum(not mapped.is_event for mapped in events)
+            fill_all([mapped.event for mapped in events if mapped.is_event], grant)
+            for mapped, made in zip(events, _made(events, grant.project_id, make, document.good_values), strict=True):
                 if isinstance(made, RuleError):
-                    refusals.append(_Refusal(made, collection, event))
-                else:
+                    refusals.append(_Refusal(made, mapped.collection, mapped.event))
+                elif mapped.user is None:
                     records.append(made)
+                else:
+                    records.append((user_key(grant.project_id, mapped.user), made[1]))
         for refusal in refusals:
             metrics.events_rejected.labels(refusal.reason.name).inc()
-        return records, refusals
+        return _Outcome(records, len(records) - told, refusals)
 
-    async def _publish(self, grant: Grant, records: list[Record], refusals: list[_Refusal]) -> None:
+    async def _publish(self, grant: Grant, outcome: _Outcome) -> None:
         """Store records; and what was refused, for the processors to put with the dead letters."""
+        records, events, refusals = outcome
         if refusals:
             log.info("messages refused", project=grant.project_id, count=len(refusals), first=refusals[0].reason.name)
         everything = [*records, *_as_envelopes(grant.project_id, refusals)]
         if everything:
             await self._publisher.publish(grant.project_id, everything)
-            metrics.events_accepted.inc(len(records))
+            metrics.events_accepted.inc(events)
 
 
 def _handler(store: Callable[[Request, Receive], Awaitable[Answer]]) -> Handler:
@@ -283,18 +296,34 @@ def _with_sender(message: Message, request: Request, sender: str | None) -> Mess
 
 def _events(message: Message, settings: ProjectSettings) -> list[Mapped]:
     """The events of a message; that there are none is counted. Raises RuleError."""
-    events = cloud_events(message, settings) if switched_on(message.integrations) else None
+    if not switched_on(message.integrations):
+        metrics.messages_without_event.labels("switched_off").inc()
+        return []
+    if settings.segment_mode == "device":
+        who = identified(message)
+        events = device_events(message, settings) if who is None else [who]
+    else:
+        events = cloud_events(message, settings)
     if not events:
-        metrics.messages_without_event.labels("switched_off" if events is None else message.type).inc()
-    return events or []
+        metrics.messages_without_event.labels(message.type).inc()
+    return events
 
 
-def _made(events: Sequence[Mapped], make: RequestRecords, good_values: bool) -> list[Record | RuleError]:
-    """What becomes of each event, in their order; those of a collection are made together."""
+def _made(
+    events: Sequence[Mapped], project_id: str, make: RequestRecords, good_values: bool
+) -> list[Record | RuleError]:
+    """What becomes of each event, in their order; those of a collection are made together.
+
+    What is no event goes as an envelope, since no event's collection can have its name.
+    """
     by_collection: dict[str, list[int]] = {}
-    for position, (collection, _) in enumerate(events):
-        by_collection.setdefault(collection, []).append(position)
     made: dict[int, Record | RuleError] = {}
+    for position, mapped in enumerate(events):
+        if mapped.is_event:
+            by_collection.setdefault(mapped.collection, []).append(position)
+            continue
+        envelope = {"project_id": project_id, "collection": mapped.collection, "properties": mapped.event}
+        made[position] = (b"", orjson.dumps(envelope))
     for collection, positions in by_collection.items():
         together = [events[position].event for position in positions]
         made.update(zip(positions, make.records(collection, together, good_values=good_values), strict=True))
@@ -305,7 +334,8 @@ def _as_envelopes(project_id: str, refusals: Sequence[_Refusal]) -> list[Record]
     """What was refused, as raw records in JSON: the processors refuse it by the same rules, and keep it as dead letters."""
     records = []
     for _, collection, properties in refusals:
-        envelope = {"project_id": project_id, "collection": collection, "properties": properties}
+        name = "" if collection == IDENTIFY else collection  # which is refused as well, and is no identify
+        envelope = {"project_id": project_id, "collection": name, "properties": properties}
         try:
             value = orjson.dumps(envelope)
         except TypeError:  # integers beyond 64 bits, or nested too deeply for orjson

@@ -52,7 +52,7 @@ STATE = Topic(
     "state",
     "aggregates",
     "compact",
-    "The processors' tables, one partition for each of the raw topic: watermark, ownership, aggregates and property catalogue (each with the schema of that name), written in transactions. Keys are in headwater/aggregates.py.",
+    "The processors' tables, one partition for each of the raw topic: watermark, ownership, aggregates, property catalogue and users (each with the schema of that name), written in transactions. Keys are in headwater/aggregates.py.",
 )
 
 IN = Topic(

@@ -14,6 +14,7 @@ from headwater.catalogue import Paths, add_path
 from headwater.container import avro_long
 from headwater.metrics import records_processed
 from headwater.rules import RuleError
+from headwater.segment_users import ATTACH, IDENTIFY
 from headwater.settings import Settings
 from headwater.topics import dead_letters_topic, raw_topic
 from processors import datums
@@ -25,6 +26,7 @@ from processors.output import Output
 from processors.records import RawEvent, RawReader, UnreadableError
 from processors.routing import Key, Route, Routes
 from processors.state import PartitionState
+from processors.users import Users
 
 SLICE = 250  # records that are worked on at once: so few that the processor's caches hold their events
 
@@ -106,7 +108,8 @@ class _Batch:
 class _Block:
     """What becomes of a block, until nothing can stand against it any more."""
 
-    def __init__(self) -> None:
+    def __init__(self, state: PartitionState) -> None:
+        self.users = Users(state)
         self.batches: dict[Key, _Batch] = {}
         self.refused: list[_Refused] = []
         self.unresolved: set[Key] = set()
@@ -131,7 +134,7 @@ class Pipeline:
         Raises UnresolvedError, OutputFullError, and KafkaException where output is impossible: nothing of the block has
         then been counted, and it has to be processed again.
         """
-        block = _Block()
+        block = _Block(state)
         for first in range(0, len(records), SLICE):
             self._add(records[first : first + SLICE], now, block)
         if block.unresolved:
@@ -146,6 +149,7 @@ class Pipeline:
             aggregates, catalogue = state.change(*key)
             aggregates.add(batch.timestamps, batch.received, batch.sizes, batch.offset, now)
             catalogue.add(batch.paths, batch.offset, self._max_paths)
+        block.users.keep()
         records_processed.inc(len(records))
         self._output.poll()
 
@@ -169,6 +173,7 @@ class Pipeline:
     def _prepare(self, records: Sequence[ConsumerRecord], now: int, block: _Block) -> dict[Key, _Slice]:
         """Read, enrich and encode events, by collection."""
         slices: dict[Key, _Slice] = {}
+        users = block.users
         processed = avro_long(now)
         read, enrich, event_record, dumps = self._reader.read, self._enricher.enrich, datums.event, orjson.dumps
         largest, too_large = self._output.largest, self._output.too_large
@@ -182,10 +187,17 @@ class Pipeline:
             try:
                 part = slices.get(key)
                 if part is None:
+                    if key[1] == IDENTIFY:
+                        users.identify(key[0], properties, timestamp)
+                        continue
                     part = slices[key] = _Slice(self._route(key))
                 outputs, shapes = NOTHING_ADDED
                 if addons is not None:
-                    outputs, shapes = enrich(properties, addons, timestamp, received_at, id_)
+                    others: str | None = addons
+                    if ATTACH in addons:
+                        others = users.attach(key[0], properties, addons)
+                    if others is not None:
+                        outputs, shapes = enrich(properties, others, timestamp, received_at, id_)
                     text = dumps(properties)
                 value = event_record(part.route.prefix, id_, times, processed, text)
                 if len(value) > largest or (too_large and (part.route.topic, id_) in too_large):

@@ -21,6 +21,8 @@ class PartitionState:
         self._aggregates: dict[tuple[str, str], Aggregates] = {}  # least recently used first
         self._catalogues: dict[tuple[str, str], Catalogue] = {}
         self._changed: set[tuple[str, str]] = set()
+        self._users: dict[tuple[str, str], bytes] = {}  # those that the table may not have
+        self._changed_users: set[tuple[str, str]] = set()
 
     def watermark(self) -> int:
         """The last raw offset that the table counts; -1 where it counts none."""
@@ -40,6 +42,16 @@ class PartitionState:
         self._aggregates[key], self._catalogues[key] = aggregates, catalogue
         return aggregates, catalogue
 
+    def user(self, project_id: str, user: str) -> bytes | None:
+        """A user's record (schemas/user), None for one who was never identified."""
+        record = self._users.get((project_id, user))
+        return self._read(table_key(self._partition, "user", project_id, user)) if record is None else record
+
+    def set_user(self, project_id: str, user: str, record: bytes) -> None:
+        """Change a user's record."""
+        self._users[project_id, user] = record
+        self._changed_users.add((project_id, user))
+
     def changes(self, watermark: int, now: int) -> dict[bytes, bytes]:
         """All records that changed since this was last called, with the watermark that they stand for."""
         records = {}
@@ -49,6 +61,9 @@ class PartitionState:
             records[table_key(self._partition, "aggregates", *key)] = aggregates.encode()
             records[table_key(self._partition, "catalogue", *key)] = self._catalogues[key].encode()
         self._changed.clear()
+        for key in self._changed_users:
+            records[table_key(self._partition, "user", *key)] = self._users[key]
+        self._changed_users.clear()
         records[table_key(self._partition, "watermark")] = codec("watermark").encode({"offset": watermark})
         return records
 
@@ -57,6 +72,8 @@ class PartitionState:
         self._aggregates.clear()
         self._catalogues.clear()
         self._changed.clear()
+        self._users.clear()
+        self._changed_users.clear()
 
     def trim(self) -> None:
         """Let go of what has not been used for longest, so memory stays bounded. Only when the table has all changes."""
@@ -67,3 +84,4 @@ class PartitionState:
             weight += len(aggregates.received_minutes) + len(catalogue.paths)
             if weight > WEIGHT_MAX and key not in self._changed:
                 del self._aggregates[key], self._catalogues[key]
+        self._users = {key: self._users[key] for key in self._changed_users}  # the table is asked for the others

@@ -41,10 +41,10 @@ class SegmentProject:
 
 
 @contextmanager
-def segment_project(stack: RunningStack) -> Iterator[SegmentProject]:
-    """A new project of the stack."""
+def segment_project(stack: RunningStack, *settings: str) -> Iterator[SegmentProject]:
+    """A new project of the stack, with these settings and all add-ons."""
     made = json.loads(stack.run("project", "create", "segment", "--json").stdout)
-    stack.run("project", "set", made["id"], *(f"{name}=true" for name in ADDONS))
+    stack.run("project", "set", made["id"], *(f"{name}=true" for name in ADDONS), *settings)
     url = stack.status["url"]
     with losing_proxy(url) as proxy, headwater.connect(url=url, project_id=made["id"], read_key=made["read_key"]) as hw:
         yield SegmentProject(made["id"], made["write_key"], proxy, hw)

@@ -5,7 +5,7 @@ The first answer about each message is lost on its way, so that the clients send
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -109,6 +109,31 @@ def test_pages_and_screens(project: SegmentProject, collection: str, call: str) 
         assert event["keen"]["id"] == project.id_of(f"{name} {call}")
         assert event["name"] == ("Index" if "Page" in collection else "Home")
         check_enriched(event)
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_device_mode_attaches_who_was_identified(stack: RunningStack, name: str) -> None:
+    with segment_project(stack, "segment.mode=device") as project:
+        # Not through the proxy: an event that comes again after a later identify has the later traits.
+        client = CLIENTS[name](project.write_key, host=stack.status["url"], upload_interval=0.1)
+        later = AT + timedelta(seconds=1)
+        client.track("u-7", "before", {"n": 1}, context=dict(CONTEXT), timestamp=AT)
+        client.identify("u-7", {"plan.name": "pro"}, timestamp=AT, message_id="identify")
+        client.track("u-7", "order", {"n": 2}, context=dict(CONTEXT), timestamp=AT)
+        client.identify("u-7", {"plan.name": "team"}, timestamp=later)
+        client.track("u-7", "order", {"n": 3}, context=dict(CONTEXT), timestamp=later)
+        client.track("u-8", "other", {"n": 4}, timestamp=later)
+        client.flush()
+        client.join()
+        found = [*project.events("before", 1), *project.events("order", 2), *project.events("other", 1)]
+        assert [event["user"] for event in found] == [
+            {"userId": "u-7"},
+            {"userId": "u-7", "traits": {"id": "u-7", "plan_name": "pro"}},
+            {"userId": "u-7", "traits": {"id": "u-7", "plan_name": "team"}},
+            {"userId": "u-8"},
+        ]
+        assert all("userId" not in event and "traits" not in event for event in found)
+        check_enriched(found[0])
 
 
 def test_nothing_else_is_an_event_and_what_is_refused_is_a_dead_letter(

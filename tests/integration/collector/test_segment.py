@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from headwater.codec import codec
 from headwater.control import Project
 from headwater.identity import event_id
+from headwater.segment_users import IDENTIFY, attachment, user_key
 from headwater.settings import load_settings
 from headwater.topics import raw_topic
 from tests.collecting import Collector, running_collector
@@ -230,6 +231,49 @@ def test_a_projects_settings_decide_about_pages_and_add_ons(
     properties = json.loads(record["properties"])
     assert (properties["ip_address"], properties["user_agent"]) == ("8.8.8.8", "Mozilla")
     assert [one["output"] for one in json.loads(record["addons"])] == ["ip_geo_info", "parsed_user_agent"]
+
+
+def test_device_mode_keeps_a_user_in_order(collector: Collector, http: httpx.Client, project: Project) -> None:
+    collector.writer.change_settings(project.id, {"segment.mode": "device"})
+    batch: list[dict[str, Any]] = [
+        track("Before"),
+        {"type": "identify", "userId": "u", "traits": {"plan": "pro"}, "timestamp": TIME},
+        track("After"),
+    ]
+
+    def followed() -> bool:
+        """Whether an identify was stored as the settings say; the collector follows the control plane a moment later."""
+        assert answered(http.post("/v1/batch", json={"batch": batch}, auth=(project.write_key, ""))) == SUCCESS
+        return any(IDENTIFY in value.decode("latin-1") for _, value in sent())
+
+    def sent() -> list[tuple[bytes, bytes]]:
+        key = user_key(project.id, "u")
+        return [
+            (key, value)
+            for each, value, _ in read_topic(collector.settings, raw_topic(collector.settings))
+            if each == key
+        ]
+
+    wait_until(followed, 20)
+    before, who, after = [value for _, value in sent()][-3:]
+    assert json.loads(who) == {
+        "project_id": project.id,
+        "collection": IDENTIFY,
+        "properties": {"user": "u", "userId": "u", "traits": {"plan": "pro"}, "keen": {"timestamp": TIME}},
+    }
+    for value, collection in ((before, "Before"), (after, "After")):
+        record = codec("raw_event").decode(value)
+        assert (record["collection"], json.loads(record["properties"])) == (collection, {"user": {"userId": "u"}})
+        assert json.loads(record["addons"]) == [attachment("userId")]
+    # What is only called so is no identify.
+    properties = {"user": "u", "traits": {}}
+    assert (
+        answered(http.post("/v1/t", json=track(IDENTIFY, properties=properties), auth=(project.write_key, "")))[0]
+        == 400
+    )
+    forged = {"batch": [track(IDENTIFY, properties=properties)]}
+    assert answered(http.post("/v1/b", json=forged, auth=(project.write_key, ""))) == SUCCESS
+    assert len(stored(collector, project)[""]) == 1
 
 
 def test_a_servers_address_is_nobodys(collector: Collector, http: httpx.Client, project: Project) -> None:

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.segment_mapping import cloud_events, switched_on, with_good_names
+from collector.segment_mapping import Mapped, cloud_events, device_events, identified, switched_on, with_good_names
 from collector.segment_messages import message_of
 from headwater.control import ProjectSettings
-from headwater.rules import RuleError, check_event
+from headwater.rules import RuleError, check_collection_name, check_event
+from headwater.segment_users import IDENTIFY, attachment
 
 TIME = "2026-11-22T15:17:16.903Z"
 ALL_ADDONS = {f"segment.{name}Addon": True for name in ("ip", "ua", "url", "referrer")}
@@ -197,3 +198,62 @@ def test_renamed_properties_keep_the_rules_and_others_are_untouched(properties: 
     renamed = with_good_names(properties)
     check_event(renamed, 100)
     assert with_good_names(renamed) == renamed
+
+
+def device(settings: dict[str, Any] | None = None, **members: Any) -> list[Mapped]:
+    message = message_of({"messageId": "m", "timestamp": TIME, **members}, {}, 0)
+    return device_events(message, ProjectSettings.model_validate(settings or {}))
+
+
+def test_device_mode_says_who_in_user_and_nothing_that_no_add_on_needs() -> None:
+    page = {"url": "https://a.example/", "referrer": "https://b.example/"}
+    context = {"ip": "8.8.8.8", "userAgent": "Mozilla", "page": page}
+    given: dict[str, Any] = {"type": "track", "event": "x", "properties": {"a.b": 1}, "context": context}
+    keen = {"timestamp": TIME, "uniqueness_token": "m"}
+    [identified_one] = device(**given, userId="u", anonymousId="a")
+    assert identified_one.user == "u"
+    assert identified_one.event == {
+        "a_b": 1,
+        "user": {"userId": "u"},
+        "keen": keen | {"addons": [attachment("userId")]},
+    }
+    [anonymous] = device({"segment.urlAddon": True}, **given, anonymousId="a")
+    assert anonymous.event["user"] == {"anonymousId": "a"}
+    assert anonymous.event["page_url"] == page["url"]
+    assert [one["output"] for one in anonymous.event["keen"]["addons"]] == ["parsed_page_url", "user"]
+    [own] = device(**given | {"properties": {"user": "mine"}}, userId="u")
+    assert (own.event["user"], own.event["keen"]["addons"]) == ("mine", [])
+    [nobody] = device(**given)
+    assert (nobody.user, nobody.event) == (None, {"a_b": 1, "keen": keen | {"addons": []}})
+    assert [mapped.collection for mapped in device(type="page", category="C", name="N")] == [
+        "Loaded a Page",
+        "Viewed C Page",
+        "Viewed C N Page",
+    ]
+
+
+def test_an_identify_of_device_mode() -> None:
+    def told(**members: Any) -> Mapped | None:
+        return identified(message_of({"type": "identify", "timestamp": TIME, **members}, {}, 0))
+
+    keen = {"timestamp": TIME}
+    assert told(userId="u", anonymousId="a", traits={"a.b": 1}) == (
+        IDENTIFY,
+        {"user": "u", "userId": "u", "traits": {"a_b": 1}, "keen": keen},
+        "u",
+        False,
+    )
+    assert told(userId="u", context={"traits": {"b": 2}}) == (
+        IDENTIFY,
+        {"user": "u", "userId": "u", "traits": {"b": 2}, "keen": keen},
+        "u",
+        False,
+    )
+    assert told(anonymousId="a") == (IDENTIFY, {"user": "a", "userId": None, "traits": {}, "keen": keen}, "a", False)
+    assert told() is told(userId="u" * 257) is told(type="group", userId="u") is None
+    with pytest.raises(RuleError, match="InvalidCollectionNameError"):
+        check_collection_name(IDENTIFY)  # so that it is nobody's event
+    refused: list[dict[str, Any]] = [{"x": "x" * 40_000}, {"n": 2**63}, {"": 1}]
+    for traits in refused:
+        with pytest.raises(RuleError):
+            told(userId="u", traits=traits)

@@ -1,0 +1,87 @@
+"""Users of Segment's clients: learned from identify, attached to later events, the same however often a block is processed."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from headwater.rules import RuleError
+from headwater.segment_users import attachment
+from processors.state import PartitionState
+from processors.users import Users
+
+PROJECT, OTHER = "a1" * 12, "b2" * 12
+EMPTY: dict[bytes, bytes] = {}
+URL = {"name": "keen:url_parser", "input": {"url": "page"}, "output": "parts"}
+
+
+def identify(users: Users, user: str, traits: Any, at: int, user_id: str | None = None) -> None:
+    users.identify(PROJECT, {"user": user, "userId": user_id, "traits": traits}, at)
+
+
+def attached(users: Users, member: str, user: object, project_id: str = PROJECT) -> Any:
+    properties = {"user": {member: user}}
+    assert users.attach(project_id, properties, orjson.dumps([attachment(member)]).decode()) is None
+    return properties["user"]
+
+
+def test_the_newest_identify_is_attached() -> None:
+    users = Users(PartitionState(0, EMPTY.get))
+    assert attached(users, "userId", "u") == {"userId": "u"}
+    identify(users, "u", {"plan": "pro", "n": [1]}, 5, "u")
+    identify(users, "u", {"plan": "late"}, 4, "u")
+    assert attached(users, "userId", "u") == {"userId": "u", "traits": {"id": "u", "plan": "pro", "n": [1]}}
+    identify(users, "u", {"id": "mine"}, 5, "u")  # it replaces, and does not merge
+    assert attached(users, "userId", "u") == {"userId": "u", "traits": {"id": "mine"}}
+    identify(users, "a", {"seen": 1}, 1)
+    assert attached(users, "anonymousId", "a") == {"anonymousId": "a", "traits": {"seen": 1}}
+    assert attached(users, "userId", "u", OTHER) == {"userId": "u"}
+    assert attached(users, "userId", 7) == {"userId": 7}
+
+
+def test_other_add_ons_are_left_and_an_event_without_user_is_as_it_was() -> None:
+    users = Users(PartitionState(0, EMPTY.get))
+    properties: dict[str, Any] = {"page": "x"}
+    addons = orjson.dumps([URL, attachment("userId")]).decode()
+    rest = users.attach(PROJECT, properties, addons)
+    assert rest is not None
+    assert orjson.loads(rest) == [URL]
+    assert properties == {"page": "x"}
+
+
+def test_a_block_that_is_processed_again_finds_what_it_found() -> None:
+    table: dict[bytes, bytes] = {}
+    state = PartitionState(3, table.get)
+    for _ in range(2):  # the first time nothing is kept
+        users = Users(state)
+        assert attached(users, "userId", "u") == {"userId": "u"}
+        identify(users, "u", {"plan": "pro"}, 5, "u")
+    users.keep()
+    assert attached(Users(state), "userId", "u")["traits"] == {"id": "u", "plan": "pro"}
+    state.undo()
+    assert attached(Users(state), "userId", "u") == {"userId": "u"}
+    users.keep()
+    table |= state.changes(9, 0)
+    state.trim()
+    for fresh in (state, PartitionState(3, table.get)):
+        assert attached(Users(fresh), "userId", "u")["traits"] == {"id": "u", "plan": "pro"}
+    assert state.changes(10, 0).keys() == {b"3/watermark"}
+
+
+def test_memory_keeps_what_the_table_does_not_have() -> None:
+    table: dict[bytes, bytes] = {}
+    state = PartitionState(3, table.get)
+    state.set_user(PROJECT, "u", b"1")
+    table |= state.changes(1, 0)
+    state.set_user(PROJECT, "v", b"2")  # while the first is being written
+    state.trim()
+    assert state._users == {(PROJECT, "v"): b"2"}
+    assert (state.user(PROJECT, "u"), state.user(PROJECT, "v")) == (b"1", b"2")
+
+
+@pytest.mark.parametrize(
+    "properties", [{}, {"user": 1, "traits": {}}, {"user": "u", "traits": []}, {"user": "u", "traits": {}, "userId": 1}]
+)
+def test_what_is_no_identify(properties: dict[str, Any]) -> None:
+    with pytest.raises(RuleError, match="identify"):
+        Users(PartitionState(0, EMPTY.get)).identify(PROJECT, properties, 1)
