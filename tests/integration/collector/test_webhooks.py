@@ -8,11 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
 from collector.webhooks.sendgrid import DATE, GEO, USER_AGENT
 from headwater.identity import event_id
-from headwater.settings import load_settings
+from headwater.settings import Settings
 from tests import signed_by_sendgrid as signed
 from tests.collecting import Collector, raw_records, running_collector
 from tests.waiting import wait_until
@@ -22,20 +21,9 @@ GUID_TIME = 1_664_405_051_240
 
 
 @pytest.fixture(scope="module")
-def shared(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
-    folder = tmp_path_factory.mktemp("collector")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("HEADWATER_KAFKA", raising=False)
-        settings = load_settings(
-            data_dir=folder,
-            secret=SecretStr("a secret of more than thirty-two characters"),
-            kafka=kafka,
-            topic_prefix="test-webhooks",
-            raw_partitions=2,
-            body_max_bytes=1_000_000,
-            event_max_bytes=100_000,
-        )
-    with running_collector(settings, folder) as running:
+def shared(module_settings: Settings) -> Iterator[Collector]:
+    settings = module_settings.model_copy(update={"body_max_bytes": 1_000_000, "event_max_bytes": 100_000})
+    with running_collector(settings, settings.data_dir) as running:
         yield running
 
 

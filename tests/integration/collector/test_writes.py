@@ -9,11 +9,10 @@ from typing import Any
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
 from headwater.control import ControlWriter, Project
 from headwater.identity import event_id
-from headwater.settings import load_settings
+from headwater.settings import Settings
 from tests.collecting import Collector, raw_records, running_collector
 
 AWKWARD: dict[str, Any] = {
@@ -32,19 +31,9 @@ AWKWARD: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def collector(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
-    folder = tmp_path_factory.mktemp("collector")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("HEADWATER_KAFKA", raising=False)
-        settings = load_settings(
-            data_dir=folder,
-            secret=SecretStr("a secret of more than thirty-two characters"),
-            kafka=kafka,
-            topic_prefix="test-writes",
-            raw_partitions=2,
-            trusted_proxies=1,
-        )
-    with running_collector(settings, folder) as running:
+def collector(module_settings: Settings) -> Iterator[Collector]:
+    settings = module_settings.model_copy(update={"trusted_proxies": 1})
+    with running_collector(settings, settings.data_dir) as running:
         yield running
 
 
