@@ -20,6 +20,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # How long an example takes says more of what else runs on the machine.
 hypothesis_settings.register_profile("headwater", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.register_profile("fuzz", parent=hypothesis_settings.get_profile("headwater"), max_examples=20_000)
 hypothesis_settings.load_profile("headwater")
 
 
