@@ -3,14 +3,20 @@
 What makes a retry harmless is here: an event gets its id and its time when it is added, and both travel in its bytes.
 """
 
+import os
+from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import orjson
 
-from headwater.identity import new_event_id
+from headwater.identity import new_event_ids
 from headwater.rules import check_collection_name
+
+IDS_AHEAD = 64  # one call for their random bytes is most of what an id costs
+_ids: deque[str] = deque()
+os.register_at_fork(after_in_child=_ids.clear)  # parent and child would give the same ids
 
 _OPTIONS = orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z | orjson.OPT_SERIALIZE_NUMPY
 
@@ -41,7 +47,7 @@ def make_event(
         keen = {}
     elif not isinstance(keen, Mapping):
         raise ValueError(f"collection {collection!r}: property 'keen' is reserved for an object, not {keen!r}")
-    event_id = client_id or keen.get("uniqueness_token") or keen.get("id") or new_event_id()
+    event_id = client_id or keen.get("uniqueness_token") or keen.get("id") or _next_id()
     if not isinstance(event_id, str):
         raise ValueError(f"collection {collection!r}: the id {event_id!r} is not text")
     when = timestamp if timestamp is not None else keen.get("timestamp")
@@ -53,6 +59,16 @@ def make_event(
         return Event(collection, event_id, orjson.dumps(event, option=_OPTIONS))
     except TypeError as error:
         raise ValueError(f"collection {collection!r}: the event cannot be written as JSON: {error}") from None
+
+
+def _next_id() -> str:
+    """A fresh id; several threads may ask at once."""
+    try:
+        return _ids.popleft()
+    except IndexError:
+        first, *others = new_event_ids(IDS_AHEAD)
+        _ids.extend(others)
+        return first
 
 
 def bulk_body(events: list[Event]) -> tuple[bytes, dict[str, list[Event]]]:

@@ -1,5 +1,6 @@
 """Events on their way out: one id, one time, one JSON text."""
 
+import os
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
@@ -83,3 +84,17 @@ def test_a_bulk_body_has_every_event_in_its_collection_in_order(given_events: li
     assert {name: [event.id for event in events] for name, events in collections.items()} == {
         name: [event["keen"]["uniqueness_token"] for event in events] for name, events in orjson.loads(body).items()
     }
+
+
+def test_parent_and_child_of_a_fork_give_different_ids() -> None:
+    make_event("visits", {})  # ids are drawn ahead
+    reading, writing = os.pipe()
+    if not (child := os.fork()):
+        os.write(writing, make_event("visits", {}).id.encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    theirs = os.read(reading, 100).decode()
+    assert UUID(theirs).version == 4
+    assert theirs not in {make_event("visits", {}).id for _ in range(200)}
+    for end in (reading, writing):
+        os.close(end)
