@@ -28,7 +28,7 @@ from collector.publish import Publisher
 from collector.records import Record, RequestRecords
 from collector.request import Request, Scope
 from collector.segment_mapping import Mapped, cloud_events, device_events, identified, switched_on
-from collector.segment_messages import TYPES, Message, batch_of, message_of, message_of_query, object_of
+from collector.segment_messages import TYPES, Envelope, Message, batch_of, message_of, message_of_query, object_of
 from headwater import metrics
 from headwater.control import Access, AccessError, ControlPlane, Grant, ProjectSettings
 from headwater.rules import RuleError, explain_broken, parse_values
@@ -217,7 +217,7 @@ class SegmentRoutes:
         project = self._plane.project(grant.project_id)
         if project is None:
             raise ApiError(404, "ResourceNotFoundError", "There is no project with this key.")
-        received = time.time_ns() // 1_000_000
+        envelope = Envelope.of(document.value, time.time_ns() // 1_000_000)
         sender = request.ip(self._settings.trusted_proxies)
         make = RequestRecords(self._settings, grant.project_id, sender, request.user_agent)
         records: list[Record] = []
@@ -229,7 +229,7 @@ class SegmentRoutes:
             events: list[Mapped] = []
             for one in given[start : start + TURN]:
                 try:
-                    message = message_of(one, document.value, received, kind)
+                    message = message_of(one, envelope, kind)
                     events += _events(_with_sender(message, request, sender), project.settings)
                 except RuleError as error:
                     refusals.append(_Refusal(error, "", one))

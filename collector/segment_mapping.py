@@ -214,18 +214,23 @@ def _options(integrations: Mapping[str, Any]) -> dict[str, Any]:
 
 def with_good_names(value: Any, levels: int = NESTED_MAX) -> Any:
     """A JSON value whose objects' names are ones that properties may have: dots, and a dollar sign in front, become _."""
-    if type(value) is dict and levels:
-        renamed: dict[str, Any] = {}
-        for name, member in value.items():
-            kind = type(member)
-            renamed[name] = with_good_names(member, levels - 1) if kind is dict or kind is list else member
-        for name in [name for name in renamed if "." in name or name.startswith("$")]:
-            member = renamed.pop(name)
-            renamed.setdefault(_good_name(name), member)
-        return renamed
-    if type(value) is list and levels:
+    if not levels:
+        return value
+    if type(value) is list:
         return [with_good_names(member, levels - 1) for member in value]
-    return value
+    if type(value) is not dict:
+        return value
+    renamed: dict[str, Any] = {}
+    bad: list[str] = []
+    for name, member in value.items():
+        if "." in name or name[:1] == "$":
+            bad.append(name)
+        kind = type(member)
+        renamed[name] = with_good_names(member, levels - 1) if kind is dict or kind is list else member
+    for name in bad:
+        member = renamed.pop(name)
+        renamed.setdefault(_good_name(name), member)
+    return renamed
 
 
 def _good_name(name: str) -> str:

@@ -42,6 +42,23 @@ class Message:
         return _text(self.body.get(name))
 
 
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What the messages of a request have in common."""
+
+    context: Mapping[str, Any]
+    integrations: Mapping[str, Any]
+    received: int  # milliseconds since 1970 UTC
+    behind: int | None  # the client's clock, as `clock_behind` says; None where each message has its own sentAt
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any], received: int) -> "Envelope":
+        """The envelope of a batch; of a single message it is empty."""
+        sent_at = document.get("sentAt")
+        behind = clock_behind(sent_at, received) if sent_at else None
+        return cls(object_of(document.get("context")), object_of(document.get("integrations")), received, behind)
+
+
 def batch_of(document: object) -> list[Any]:
     """The messages of a batch's envelope. Raises RuleError where it has another form."""
     batch = document.get("batch") if isinstance(document, dict) else None
@@ -52,8 +69,8 @@ def batch_of(document: object) -> list[Any]:
     return batch
 
 
-def message_of(given: object, envelope: Mapping[str, Any], received: int, implied: str | None = None) -> Message:
-    """A message of an envelope, which holds what its messages have in common; `received` in milliseconds since 1970 UTC.
+def message_of(given: object, envelope: Envelope, implied: str | None = None) -> Message:
+    """A message of an envelope.
 
     Raises RuleError where it is none: no object, or of no known type (`implied` by its path, else its own).
     """
@@ -62,7 +79,9 @@ def message_of(given: object, envelope: Mapping[str, Any], received: int, implie
     kind = implied or given.get("type")
     if kind not in TYPES:
         raise RuleError("InvalidMessageError", f"Member 'type' is {str(kind)[:80]!r}: it must be {', '.join(TYPES)}.")
-    behind = clock_behind(envelope.get("sentAt") or given.get("sentAt"), received)
+    behind = envelope.behind
+    if behind is None:
+        behind = clock_behind(given.get("sentAt"), envelope.received)
     return Message(
         type=kind,
         id=_text(given.get("messageId")),
@@ -70,8 +89,8 @@ def message_of(given: object, envelope: Mapping[str, Any], received: int, implie
         user_id=_text(given.get("userId")),
         anonymous_id=_text(given.get("anonymousId")) or _text(given.get("sessionId")),
         properties=object_of(given.get("properties")),
-        context=_merged(envelope.get("context"), given.get("context") or given.get("options")),
-        integrations=_merged(envelope.get("integrations"), given.get("integrations")),
+        context=_merged(envelope.context, given.get("context") or given.get("options")),
+        integrations=_merged(envelope.integrations, given.get("integrations")),
         body=given,
     )
 
@@ -108,9 +127,8 @@ def object_of(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _merged(common: object, own: object) -> dict[str, Any]:
-    common, own = object_of(common), object_of(own)
-    return common | own if common else own
+def _merged(common: Mapping[str, Any], own: object) -> dict[str, Any]:
+    return {**common, **object_of(own)} if common else object_of(own)
 
 
 def _text(value: object) -> str | None:

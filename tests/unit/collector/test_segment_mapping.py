@@ -7,18 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.segment_mapping import Mapped, cloud_events, device_events, identified, switched_on, with_good_names
-from collector.segment_messages import message_of
+from collector.segment_messages import Envelope, message_of
 from headwater.control import ProjectSettings
 from headwater.rules import RuleError, check_collection_name, check_event
 from headwater.segment_users import IDENTIFY, attachment
 
 TIME = "2026-11-22T15:17:16.903Z"
+ALONE = Envelope.of({}, 0)
 ALL_ADDONS = {f"segment.{name}Addon": True for name in ("ip", "ua", "url", "referrer")}
 
 
 def events(settings: dict[str, Any] | None = None, **members: Any) -> dict[str, dict[str, Any]]:
     """The events of a message, by their collections."""
-    message = message_of({"messageId": "m", "timestamp": TIME, **members}, {}, 0)
+    message = message_of({"messageId": "m", "timestamp": TIME, **members}, ALONE)
     mapped = cloud_events(message, ProjectSettings.model_validate(settings or {}))
     found = {each.collection: each.event for each in mapped}
     assert len(found) == len(mapped)
@@ -201,7 +202,7 @@ def test_renamed_properties_keep_the_rules_and_others_are_untouched(properties: 
 
 
 def device(settings: dict[str, Any] | None = None, **members: Any) -> list[Mapped]:
-    message = message_of({"messageId": "m", "timestamp": TIME, **members}, {}, 0)
+    message = message_of({"messageId": "m", "timestamp": TIME, **members}, ALONE)
     return device_events(message, ProjectSettings.model_validate(settings or {}))
 
 
@@ -234,7 +235,7 @@ def test_device_mode_says_who_in_user_and_nothing_that_no_add_on_needs() -> None
 
 def test_an_identify_of_device_mode() -> None:
     def told(**members: Any) -> Mapped | None:
-        return identified(message_of({"type": "identify", "timestamp": TIME, **members}, {}, 0))
+        return identified(message_of({"type": "identify", "timestamp": TIME, **members}, ALONE))
 
     keen = {"timestamp": TIME}
     assert told(userId="u", anonymousId="a", traits={"a.b": 1}) == (

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.lenient_json import parse_lenient
-from collector.segment_messages import batch_of, clock_behind, message_of, message_of_query
+from collector.segment_messages import Envelope, batch_of, clock_behind, message_of, message_of_query
 from headwater.rules import INT_MAX, RuleError, parse_timestamp
 
 RECEIVED = 1_790_000_000_000
@@ -22,7 +22,7 @@ def iso(milliseconds: int) -> str:
 def happened(sent: int | None = None, **members: Any) -> int | None:
     """The time of a track message in milliseconds."""
     envelope = {} if sent is None else {"sentAt": iso(sent)}
-    timestamp = message_of({"type": "track", **members}, envelope, RECEIVED).timestamp
+    timestamp = message_of({"type": "track", **members}, Envelope.of(envelope, RECEIVED)).timestamp
     return None if timestamp is None else parse_timestamp(timestamp)
 
 
@@ -76,7 +76,7 @@ def test_times_that_clients_send(members: dict[str, Any], expected: str | None) 
 def test_an_envelope_has_what_its_messages_have_in_common() -> None:
     envelope = {"context": {"ip": "1.2.3.4", "locale": "de"}, "integrations": {"All": False}, "sentAt": iso(RECEIVED)}
     given = {"type": "track", "context": {"ip": "5.6.7.8"}, "integrations": {"Keen": True}, "messageId": 7, "userId": 5}
-    message = message_of(given, envelope, RECEIVED)
+    message = message_of(given, Envelope.of(envelope, RECEIVED))
     assert message.context == {"ip": "5.6.7.8", "locale": "de"}
     assert message.integrations == {"All": False, "Keen": True}
     assert (message.id, message.user_id, message.user) == ("7", "5", "5")
@@ -84,7 +84,9 @@ def test_an_envelope_has_what_its_messages_have_in_common() -> None:
 
 def test_older_names_and_nulls() -> None:
     message = message_of(
-        {"userId": None, "sessionId": "s", "options": {"ip": "1"}, "properties": None}, {}, RECEIVED, "page"
+        {"userId": None, "sessionId": "s", "options": {"ip": "1"}, "properties": None},
+        Envelope.of({}, RECEIVED),
+        "page",
     )
     assert (message.user, message.anonymous_id, message.context, message.properties) == ("s", "s", {"ip": "1"}, {})
     assert (message.type, message.id, message.timestamp) == ("page", None, None)
@@ -93,7 +95,7 @@ def test_older_names_and_nulls() -> None:
 @pytest.mark.parametrize("given", [None, [], "track", {}, {"type": "teleport"}, {"type": ["track"]}, {"type": {}}])
 def test_what_is_no_message(given: object) -> None:
     with pytest.raises(RuleError, match="InvalidMessageError"):
-        message_of(given, {}, RECEIVED)
+        message_of(given, Envelope.of({}, RECEIVED))
 
 
 @pytest.mark.parametrize("document", [None, [], {}, {"batch": {}}, {"batch": None}])
