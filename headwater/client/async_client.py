@@ -10,7 +10,6 @@ from typing import Any, Self, TypeVar, Unpack
 from headwater.client import calls
 from headwater.client.client import WRITTEN_SECONDS
 from headwater.client.errors import ConnectError, QueueFullError, there
-from headwater.client.event import make_event
 from headwater.client.http import AsyncHttpTransport, Call, Deleted
 from headwater.client.questions import Filtering, Questions, Time, Timeframe
 from headwater.client.sending import EXIT_SECONDS, Sending
@@ -40,10 +39,11 @@ class AsyncClient(Sending, Questions[Coroutine[Any, Any, Result]]):
         master: AsyncHttpTransport | ConnectError,
         *,
         wait_for_room: bool,
+        context: Mapping[str, Any] | None = None,
     ) -> None:
         """`writer` raises QueueFullError when it is full: this waits then, or lets it through. `master` does what needs the master
-        key. An error in a part's place says why it is missing, and is raised by the calls that need it."""
-        super().__init__(writer)
+        key. An error in a part's place says why it is missing, and is raised by the calls that need it. `context` is what every event gets."""
+        super().__init__(writer, context)
         self._transport = transport
         self._master = master
         self._wait_for_room = wait_for_room
@@ -57,8 +57,7 @@ class AsyncClient(Sending, Questions[Coroutine[Any, Any, Result]]):
         id: str | None = None,  # noqa: A002 - as Client.add_event
     ) -> None:
         """Send an event in the background, as `Client.add_event`. While the queue is full other tasks run."""
-        event = make_event(collection, properties, timestamp, id)
-        writer = there(self._writer)
+        writer, event = self._event(collection, properties, timestamp, id)
         while True:
             try:
                 return writer.add(event)

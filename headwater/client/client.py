@@ -10,7 +10,6 @@ from typing import Any, Protocol, Self, TypeVar, Unpack
 
 from headwater.client import calls
 from headwater.client.errors import ConnectError, there
-from headwater.client.event import make_event
 from headwater.client.http import Call, Deleted, HttpTransport
 from headwater.client.questions import Filtering, Questions, Time, Timeframe
 from headwater.client.sending import EXIT_SECONDS, Sending
@@ -47,10 +46,12 @@ class Client(Sending, Questions[Result]):
         transport: Transport | ConnectError,
         http: HttpTransport | ConnectError,
         master: HttpTransport | ConnectError,
+        *,
+        context: Mapping[str, Any] | None = None,
     ) -> None:
         """`transport` answers queries, `http` says what there is, `master` does what needs the master key; they may be one. An
-        error in a part's place says why it is missing, and is raised by the calls that need it."""
-        super().__init__(writer)
+        error in a part's place says why it is missing, and is raised by the calls that need it. `context` is what every event gets."""
+        super().__init__(writer, context)
         self._transport = transport
         self._http = http
         self._master = master
@@ -77,16 +78,16 @@ class Client(Sending, Questions[Result]):
         Blocks while the queue is full, or raises QueueFullError where `connect` was told so. Raises ValueError for what has
         no form in JSON, and for a collection's name against the rules.
         """
-        there(self._writer).add(make_event(collection, properties, timestamp, id))
+        writer, event = self._event(collection, properties, timestamp, id)
+        writer.add(event)
 
     def add_events(self, collection: str, events: Iterable[Mapping[str, Any]]) -> None:
         """Send events of one collection in the background; each as `add_event` takes it, with time and id under `keen`.
 
         hw.add_events("purchases", [{"item": "pen", "keen": {"timestamp": "2026-01-31T12:00:00Z"}}, {"item": "book"}])
         """
-        add = there(self._writer).add
         for properties in events:
-            add(make_event(collection, properties))
+            self.add_event(collection, properties)
 
     def flush(self, timeout: float | None = None) -> None:
         """Block until every event added so far is answered. Raises TimeoutError when that takes longer than `timeout` seconds."""

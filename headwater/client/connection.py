@@ -1,8 +1,9 @@
 """`headwater.connect()`: where to send and ask, from the arguments, the settings, or the local stack that runs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from headwater.client.async_client import AsyncClient
 from headwater.client.client import Client, Transport
@@ -56,6 +57,7 @@ def connect(
     clickhouse: str | None = None,
     data_dir: str | Path | None = None,
     settings: Settings | None = None,
+    context: Mapping[str, Any] | None = None,
     on_error: OnError | None = None,
     when_full: WhenFull = "block",
     queue_bytes: int = QUEUE_BYTES,
@@ -77,6 +79,8 @@ def connect(
     `transport="kafka"` writes events straight to Kafka (extra `kafka`); `clickhouse` asks ClickHouse directly, with the
     answers that HTTP gives; what collections there are, and deletions, are asked over HTTP all the same.
 
+    context: properties that every event gets which does not have them itself; objects are merged. `Client.context` adds more
+    for a request or a task.
     on_error: called in a background thread with a FailedEvent for each event that was not accepted.
     when_full: what `add_event` does while `queue_bytes` of events wait: `block` or `raise`.
     batch_events, linger: a request goes out with this many events (at most 5,000), or after this many seconds.
@@ -131,7 +135,7 @@ def connect(
     direct = clickhouse_transport(clickhouse, target) if clickhouse else http
     if isinstance(writer, ConnectError) and isinstance(direct, ConnectError):
         raise writer
-    return Client(writer, direct, http, master)
+    return Client(writer, direct, http, master, context=context)
 
 
 def connect_async(
@@ -143,6 +147,7 @@ def connect_async(
     master_key: str | None = None,
     data_dir: str | Path | None = None,
     settings: Settings | None = None,
+    context: Mapping[str, Any] | None = None,
     on_error: OnError | None = None,
     when_full: WhenFull = "block",
 ) -> AsyncClient:
@@ -169,7 +174,7 @@ def connect_async(
     )
     if isinstance(writer, ConnectError) and isinstance(transport, ConnectError):
         raise writer
-    return AsyncClient(writer, transport, master, wait_for_room=when_full == "block")
+    return AsyncClient(writer, transport, master, wait_for_room=when_full == "block", context=context)
 
 
 def find_target(settings: Settings, given: Target | None = None, *, local: bool = True) -> Target:
