@@ -108,7 +108,9 @@ def test_analytics_js_in_a_page(node: Node, stack: RunningStack) -> None:
         ids = {sent["type"]: project.id_of(sent["id"]) for sent in reversed(done["sent"])}
 
         [visit] = project.events("js visit", 1)
-        assert (visit["userId"], visit["keen"]["id"]) == (done["anonymousId"], ids["track"])
+        # What it sends again it may say of who was identified in between.
+        assert visit["userId"] in (done["anonymousId"], "u-8")
+        assert visit["keen"]["id"] == ids["track"]
         [order] = project.events("js order", 1)
         assert (order["userId"], order["revenue"]) == ("u-8", 7.5)
         assert abs((datetime.fromisoformat(order["keen"]["timestamp"]) - datetime.now(UTC)).total_seconds()) < 300
