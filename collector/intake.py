@@ -209,7 +209,8 @@ def _consumer(settings: Settings) -> Iterator[Consumer]:
         | {
             "group.id": f"{settings.topic_prefix}.intake",
             "session.timeout.ms": 10_000,
-            "topic.metadata.refresh.interval.ms": 500,  # how soon a new topic is seen
+            "partition.assignment.strategy": "roundrobin",  # by range, all topics of one partition go to one collector
+            "topic.metadata.refresh.interval.ms": 2_000,  # how soon a new topic is seen; the answer names every topic there is
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
