@@ -293,6 +293,24 @@ def test_a_servers_address_is_nobodys(collector: Collector, http: httpx.Client, 
     assert addresses == {"Server": None, "Direct": "8.8.8.8", "Phone": "8.8.8.8", "Said": "9.9.9.9"}
 
 
+def test_a_client_that_sends_too_much_hears_when_to_go_on(
+    collector: Collector, http: httpx.Client, project: Project
+) -> None:
+    collector.writer.change_settings(project.id, {"limits.events_per_second": "1"})
+    answers: list[httpx.Response] = []
+
+    def limited() -> bool:
+        answers.append(http.post("/v1/b", json={"batch": [track("Much")] * 10}, auth=(project.write_key, "")))
+        return answers[-1].status_code == 429
+
+    wait_until(limited, 20)
+    error = answers[-1].json()
+    assert (error["success"], error["code"], error["error"]) == (False, error["error_code"], error["message"])
+    assert int(answers[-1].headers["retry-after"]) > 0
+    assert answers[-1].headers["access-control-expose-headers"] == "Retry-After"
+    assert len(stored(collector, project)["Much"]) == 10 * (len(answers) - 1)
+
+
 def test_pixels(collector: Collector, http: httpx.Client, project: Project) -> None:
     message = {"writeKey": project.write_key, "userId": "u", "event": "Mail Opened", "properties": {"subject": "?>ü"}}
     data = base64.b64encode(json.dumps(message).encode()).decode().rstrip("=")
