@@ -117,6 +117,13 @@ def as_text(value: Any) -> bytes:
     return json.dumps(value).encode("utf-8", "surrogatepass")
 
 
+class Body(bytes):
+    """Bytes of which only the beginning is shown."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} bytes: {bytes(self[:2_000])!r}>"
+
+
 NESTED = [b"[" * n + b"]" * n for n in (150, 100_000)] + [b'{"a":' * 3_000 + b"1" + b"}" * 3_000]
 WRITTEN = st.one_of(
     st.sampled_from(BODIES).flatmap(changed).map(as_text),
@@ -137,10 +144,10 @@ REQUESTS = st.fixed_dictionaries(
     {
         "method": st.sampled_from(["POST", "POST", "POST", "GET", "OPTIONS", "PUT", "HEAD"]),
         "path": st.sampled_from(PATHS),
-        "body": st.tuples(WRITTEN, st.sampled_from(PACKED)).map(lambda made: made[1](made[0])),
+        "body": st.tuples(WRITTEN, st.sampled_from(PACKED)).map(lambda made: Body(made[1](made[0]))),
         "headers": HEADERS,
         "key": st.sampled_from(["basic", "query", "header", "none", "wrong"]),
-        "data": st.one_of(st.none(), WRITTEN),
+        "data": st.one_of(st.none(), WRITTEN.map(Body)),
     }
 )
 
