@@ -33,8 +33,7 @@ def recover(settings: Settings, table: StateTable, ends: Mapping[int, int], want
     if not missing:
         return True
     consumer = Consumer(
-        partition_reader_config(settings, topic)
-        | {"enable.partition.eof": False, "queued.max.messages.kbytes": 16_384}
+        partition_reader_config(settings, topic) | {"enable.partition.eof": False, "queued.max.messages.kbytes": 16_384}
     )
     try:
         consumer.assign([TopicPartition(topic, p, starts[p] or OFFSET_BEGINNING) for p in sorted(missing)])
