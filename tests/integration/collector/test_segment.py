@@ -10,13 +10,12 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from pydantic import SecretStr
 
 from headwater.codec import codec
 from headwater.control import Project
 from headwater.identity import event_id
 from headwater.segment_users import IDENTIFY, attachment, user_key
-from headwater.settings import load_settings
+from headwater.settings import Settings
 from headwater.topics import raw_topic
 from tests.collecting import Collector, running_collector
 from tests.processing import read_topic
@@ -27,17 +26,9 @@ TIME, MILLISECONDS = "2026-11-22T15:17:16.903Z", 1_795_360_636_903
 
 
 @pytest.fixture(scope="module")
-def collector(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
-    folder = tmp_path_factory.mktemp("collector")
-    settings = load_settings(
-        data_dir=folder,
-        secret=SecretStr("a secret of more than thirty-two characters"),
-        kafka=kafka,
-        topic_prefix="test-segment",
-        raw_partitions=2,
-        trusted_proxies=1,
-    )
-    with running_collector(settings, folder) as running:
+def collector(module_settings: Settings) -> Iterator[Collector]:
+    settings = module_settings.model_copy(update={"trusted_proxies": 1})
+    with running_collector(settings, settings.data_dir) as running:
         yield running
 
 
