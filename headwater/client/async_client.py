@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar, Unpack
 
 from headwater.client import calls
 from headwater.client.client import WRITTEN_SECONDS
+from headwater.client.context import Context
 from headwater.client.errors import ConnectError, QueueFullError, there
 from headwater.client.http import AsyncHttpTransport, Call, Deleted
 from headwater.client.questions import Filtering, Questions, Time, Timeframe
@@ -39,7 +40,7 @@ class AsyncClient(Sending, Questions[Coroutine[Any, Any, Result]]):
         master: AsyncHttpTransport | ConnectError,
         *,
         wait_for_room: bool,
-        context: Mapping[str, Any] | None = None,
+        context: Context | None = None,
     ) -> None:
         """`writer` raises QueueFullError when it is full: this waits then, or lets it through. `master` does what needs the master
         key. An error in a part's place says why it is missing, and is raised by the calls that need it. `context` is what every event gets."""
@@ -76,7 +77,8 @@ class AsyncClient(Sending, Questions[Coroutine[Any, Any, Result]]):
         await asyncio.to_thread(self._flush, timeout)
 
     async def close(self, timeout: float | None = None) -> None:
-        """Send what is queued, then let go of everything. Events unanswered after `timeout` seconds are reported as failed."""
+        """Send what is queued, then let go of everything. Events unanswered after `timeout` seconds are reported as failed,
+        or stay in the spool."""
         atexit.unregister(self._close_writer)
         await asyncio.to_thread(self._close_writer, timeout)
         for transport in (self._transport, self._master):

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, Unpack
 
 from headwater.client import calls
+from headwater.client.context import Context
 from headwater.client.errors import ConnectError, there
 from headwater.client.http import Call, Deleted, HttpTransport
 from headwater.client.questions import Filtering, Questions, Time, Timeframe
@@ -47,7 +48,7 @@ class Client(Sending, Questions[Result]):
         http: HttpTransport | ConnectError,
         master: HttpTransport | ConnectError,
         *,
-        context: Mapping[str, Any] | None = None,
+        context: Context | None = None,
     ) -> None:
         """`transport` answers queries, `http` says what there is, `master` does what needs the master key; they may be one. An
         error in a part's place says why it is missing, and is raised by the calls that need it. `context` is what every event gets."""
@@ -94,7 +95,8 @@ class Client(Sending, Questions[Result]):
         self._flush(timeout)
 
     def close(self, timeout: float | None = None) -> None:
-        """Send what is queued, then let go of everything. Events unanswered after `timeout` seconds are reported as failed.
+        """Send what is queued, then let go of everything. Events unanswered after `timeout` seconds are reported as failed,
+        or stay in the spool.
 
         At the interpreter's exit this happens by itself, with 10 seconds.
         """

@@ -1,5 +1,6 @@
 """`headwater.connect()`: where to send and ask, from the arguments, the settings, or the local stack that runs."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,8 +8,11 @@ from typing import Any, Literal
 
 from headwater.client.async_client import AsyncClient
 from headwater.client.client import Client, Transport
+from headwater.client.context import Context
 from headwater.client.errors import ConnectError
 from headwater.client.http import AsyncHttpTransport, HttpSend, HttpTransport
+from headwater.client.queue import MemoryQueue, Queue
+from headwater.client.spool import Spool
 from headwater.client.writer import BatchingWriter, OnError, WhenFull, Writer
 from headwater.local.state import State, read_state
 from headwater.settings import PREFIX, Settings, load_settings
@@ -18,6 +22,7 @@ BATCH_EVENTS = 1_000
 LINGER_SECONDS = 0.1
 SENDERS = 2
 RETRY_SECONDS = 300.0
+SPOOL_BYTES = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,8 @@ def connect(
     linger: float = LINGER_SECONDS,
     senders: int = SENDERS,
     retry_seconds: float = RETRY_SECONDS,
+    spool: str | Path | None = None,
+    spool_bytes: int = SPOOL_BYTES,
 ) -> Client:
     """A client of one project.
 
@@ -86,16 +93,28 @@ def connect(
     batch_events, linger: a request goes out with this many events (at most 5,000), or after this many seconds.
     senders: requests in flight at once; 1 keeps the order of events. For HTTP.
     retry_seconds: how long an event is tried again before it is given up.
+    spool: a folder in which events are kept, in place of memory, until they are answered, so that they survive the end of this
+    process and a collector that is away, however long: an event that nobody answers is not given up, and `close` (which waits 10 s
+    where it is told no time) leaves it there. The next client with the same folder sends what is left first, with the
+    ids and times that it had. An event is safe from the end of the process, by SIGKILL too, when `add_event` returns, and from
+    a loss of power a second later. One process at a time; a forked child gets ConnectError from `add_event` while its parent
+    lives and needs a client and a folder of its own. For HTTP.
+    spool_bytes: how much the spool may take; when it is full the oldest events stay and `when_full` holds for new ones.
 
     Raises ConnectError when there is nothing that this client could do: the message says what is missing. What only some
-    calls need (a write key, a read key) those calls miss, by the same error. Reads files and settings, and opens no connection.
+    calls need (a write key, a read key) those calls miss, by the same error; and where another client has the spool, or it holds
+    another project's events. OSError where the spool cannot be read or made. Reads files, the whole spool among them, and settings;
+    opens no connection, but starts to send what the spool has.
     """
     if transport not in ("http", "kafka"):
         raise ValueError(f"transport is {transport!r}: it is 'http' or 'kafka'")
+    if spool is not None and transport == "kafka":
+        raise ValueError(f"spool is {str(spool)!r}: events go to a spool on their way over HTTP only, not to Kafka")
     if not 1 <= batch_events <= 5_000:
         raise ValueError(f"batch_events is {batch_events}: a request takes 1 to 5,000 events")
     if when_full not in ("block", "raise"):
         raise ValueError(f"when_full is {when_full!r}: it is 'block' or 'raise'")
+    own = Context(context)
     base = settings or load_settings()
     target = find_target(
         base,
@@ -125,6 +144,8 @@ def connect(
             linger=linger,
             senders=senders,
             retry_seconds=retry_seconds,
+            spool=spool,
+            spool_bytes=spool_bytes,
         )
     http = target.missing("url", "project_id", "read_key") or HttpTransport(
         str(target.url), str(target.project_id), str(target.read_key)
@@ -135,7 +156,7 @@ def connect(
     direct = clickhouse_transport(clickhouse, target) if clickhouse else http
     if isinstance(writer, ConnectError) and isinstance(direct, ConnectError):
         raise writer
-    return Client(writer, direct, http, master, context=context)
+    return Client(writer, direct, http, master, context=own)
 
 
 def connect_async(
@@ -150,6 +171,8 @@ def connect_async(
     context: Mapping[str, Any] | None = None,
     on_error: OnError | None = None,
     when_full: WhenFull = "block",
+    spool: str | Path | None = None,
+    spool_bytes: int = SPOOL_BYTES,
 ) -> AsyncClient:
     """A client of one project for asyncio, over HTTP, with all methods of `connect`'s.
 
@@ -157,15 +180,17 @@ def connect_async(
             print((await hw.count("purchases")).value)
 
     The arguments are as in `connect`, and so is what is found where they are not given; `when_full="block"` lets other tasks
-    run while `add_event` waits. Not to be awaited itself: it opens no connection. Raises ConnectError as `connect` does.
+    run while `add_event` waits. With a `spool`, this call reads it and `add_event` writes to a file, for some microseconds. Not to be
+    awaited itself: it opens no connection. Raises ConnectError as `connect` does.
     """
     if when_full not in ("block", "raise"):
         raise ValueError(f"when_full is {when_full!r}: it is 'block' or 'raise'")
+    own = Context(context)
     base = settings or load_settings()
     folder = Path(data_dir) if data_dir is not None else base.data_dir
     keys = write_key or master_key, read_key or master_key
     target = find_target(base, Target(url, project_id, *keys, None, folder, master_key))
-    writer = http_writer(target, when_full="raise", on_error=on_error)
+    writer = http_writer(target, when_full="raise", on_error=on_error, spool=spool, spool_bytes=spool_bytes)
     transport = target.missing("url", "project_id", "read_key") or AsyncHttpTransport(
         str(target.url), str(target.project_id), str(target.read_key)
     )
@@ -174,7 +199,7 @@ def connect_async(
     )
     if isinstance(writer, ConnectError) and isinstance(transport, ConnectError):
         raise writer
-    return AsyncClient(writer, transport, master, wait_for_room=when_full == "block", context=context)
+    return AsyncClient(writer, transport, master, wait_for_room=when_full == "block", context=own)
 
 
 def find_target(settings: Settings, given: Target | None = None, *, local: bool = True) -> Target:
@@ -225,20 +250,27 @@ def http_writer(
     linger: float = LINGER_SECONDS,
     senders: int = SENDERS,
     retry_seconds: float = RETRY_SECONDS,
+    spool: str | Path | None = None,
+    spool_bytes: int = SPOOL_BYTES,
 ) -> Writer | ConnectError:
-    """A writer to a collector; the error where something that it needs is not known."""
+    """A writer to a collector; the error where something that it needs is not known. Raises ConnectError and OSError where
+    the spool cannot be had."""
+
+    def make_queue() -> Queue:
+        return MemoryQueue(queue_bytes) if spool is None else Spool(Path(spool), str(target.project_id), spool_bytes)
+
     return target.missing("url", "project_id", "write_key") or BatchingWriter(
         lambda: HttpSend(
             str(target.url),
             str(target.project_id),
             str(target.write_key),
             connections=senders,
-            retry_seconds=retry_seconds,
+            retry_seconds=retry_seconds if spool is None else math.inf,
         ),
+        make_queue,
         threads=senders,
         batch_events=batch_events,
         linger=linger,
-        queue_bytes=queue_bytes,
         when_full=when_full,
         on_error=on_error,
     )

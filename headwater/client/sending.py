@@ -16,10 +16,9 @@ EXIT_SECONDS = 10.0  # how long the interpreter's exit waits for unsent events
 class Sending:
     """The making of events, their counts, and their end. An error in the writer's place says why it is missing: nothing was sent."""
 
-    def __init__(self, writer: Writer | ConnectError, context: Mapping[str, Any] | None) -> None:
-        """`context`: properties that every event gets. Raises ValueError where they have an id or a time under `keen`."""
+    def __init__(self, writer: Writer | ConnectError, context: Context | None) -> None:
         self._writer = writer
-        self._context = Context(context)
+        self._context = context or Context()
 
     def context(self, properties: Mapping[str, Any]) -> AbstractContextManager[None]:
         """Properties that every event gets which is added inside a `with` block, by this thread or task.

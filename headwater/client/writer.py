@@ -4,16 +4,16 @@ import logging
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
 from headwater.client.errors import FailedEvent, QueueFullError
 from headwater.client.event import Event
+from headwater.client.queue import Batch, Queue
 
-OVERHEAD = 250  # bytes that an event takes in the queue beside its payload
 BATCH_BYTES = 4_000_000  # well under what the collector takes in one body
 EVENT_BYTES = 9_900_000  # with its envelope an event must fit into one body of 10 MB
+KEPT_SECONDS = 10.0  # how long closing waits for answers where what is unanswered is kept
 
 # The standard library's logging: a library writes nothing to an application's stdout, whatever it has configured.
 log = logging.getLogger("headwater.client")
@@ -55,7 +55,7 @@ class Writer(Protocol):
         ...
 
     def close(self, timeout: float | None = None) -> None:
-        """Flush and stop; what is not answered after `timeout` seconds is reported as failed."""
+        """Flush and stop; what is not answered after `timeout` seconds is reported as failed, or kept for the next writer."""
         ...
 
 
@@ -69,19 +69,20 @@ class BatchingWriter:
     def __init__(
         self,
         make_send: Callable[[], Send],
+        make_queue: Callable[[], Queue],
         *,
         threads: int,
         batch_events: int,
         linger: float,
-        queue_bytes: int,
         when_full: WhenFull,
         on_error: OnError | None,
     ) -> None:
+        """What the queue already holds is sent first. Raises what `make_queue` raises."""
         self._make_send = make_send
+        self._make_queue = make_queue
         self._threads = threads
         self._batch_events = batch_events
         self._linger = linger
-        self._queue_bytes = queue_bytes
         self._when_full = when_full
         self._on_error = on_error
         self._start_empty()
@@ -89,36 +90,49 @@ class BatchingWriter:
     def _start_empty(self) -> None:
         """Nothing queued, nothing running: at first, and in a forked child, whose parent sends what was queued.
 
-        A child has connections of its own too: bytes of two processes in one would be nobody's request.
+        A child has connections of its own too: bytes of two processes in one would be nobody's request. Raises ConnectError
+        where it cannot have a queue of its own.
         """
-        self._process = os.getpid()
-        self._send = self._make_send()
+        send = self._make_send()
+        try:
+            self._queue = self._make_queue()
+        except BaseException:
+            send.close()
+            raise
+        self._send = send
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)  # there may be a batch to take
         self._room = threading.Condition(self._lock)  # the queue may have room
         self._done = threading.Condition(self._lock)  # events were answered
-        self._queue: deque[Event] = deque()
-        self._bytes = 0
-        self._oldest = 0.0  # when the head of the queue came to be, by the monotonic clock
-        self._taken = 0  # events that left the queue
-        self._in_flight: dict[int, list[Event]] = {}  # batches being sent, by the number of their first event
+        self._oldest = time.monotonic()  # when the head of the queue came to be
+        self._in_flight: dict[int, Batch] = {}  # batches being sent, by the number of their first event
         self._flushing = 0
         self._closed = False
+        self._kept = 0  # events that were in flight when a durable queue was closed on them
         self._stop = threading.Event()
         self._senders: list[threading.Thread] = []
         self.accepted = 0
         self.failed = 0
+        self._process = os.getpid()
+        if self._queue.waiting:
+            self._start_sender()
 
     @property
     def pending(self) -> int:
         """Events that are added and not yet answered."""
+        if self._process != os.getpid():
+            return 0  # they are the parent's, and its lock may never be let go of here
         with self._lock:
-            return len(self._queue) + sum(map(len, self._in_flight.values()))
+            return self._unanswered()
+
+    def _unanswered(self) -> int:
+        return self._queue.waiting + self._kept + sum(len(batch.events) for batch in self._in_flight.values())
 
     def add(self, event: Event) -> None:
         """Queue an event. A full queue blocks until there is room, or raises QueueFullError, as the writer was told.
 
-        Raises ValueError for an event too large for any request, RuntimeError on a closed writer.
+        Raises ValueError for an event too large for any request, RuntimeError on a closed writer; ConnectError in a
+        forked child where the queue is its parent's; OSError where the queue is on a disk that is full.
         """
         size = len(event.payload)
         if size > EVENT_BYTES:
@@ -130,17 +144,13 @@ class BatchingWriter:
         with self._lock:
             if self._closed:
                 raise RuntimeError("the client is closed")
-            while self._bytes >= self._queue_bytes:
+            while not self._queue.put(event):
                 if self._when_full == "raise":
-                    raise QueueFullError(
-                        f"{len(self._queue):,} events wait to be sent: the queue of {self._queue_bytes:,} bytes is full"
-                    )
+                    raise QueueFullError(f"{self._unanswered():,} events are not answered: {self._queue.limit} is full")
                 self._room.wait()
                 if self._closed:
                     raise RuntimeError("the client was closed while waiting for room in the queue")
-            self._queue.append(event)
-            self._bytes += size + OVERHEAD
-            waiting = len(self._queue)
+            waiting = self._queue.waiting
             if waiting == 1:
                 self._oldest = time.monotonic()
                 self._work.notify()
@@ -156,44 +166,54 @@ class BatchingWriter:
         if self._process != os.getpid():
             return
         with self._lock:
-            target = self._taken + len(self._queue)
+            target = self._queue.end
             self._flushing += 1
             self._work.notify_all()
             try:
-                if not self._done.wait_for(lambda: min(self._in_flight, default=self._taken) >= target, timeout):
-                    raise TimeoutError(
-                        f"{target - min(self._in_flight, default=self._taken):,} events were not answered within {timeout} seconds"
-                    )
+                if not self._done.wait_for(lambda: min(self._in_flight, default=self._queue.next) >= target, timeout):
+                    raise TimeoutError(f"{self._unanswered():,} events were not answered within {timeout} seconds")
             finally:
                 self._flushing -= 1
 
     def close(self, timeout: float | None = None) -> None:
-        """Take no more events, flush, and stop. What is not answered after `timeout` seconds is reported as failed."""
+        """Take no more events, flush, and stop. What is not answered after `timeout` seconds is reported as failed; a durable
+        queue keeps it, and it is waited for 10 seconds where no timeout is given."""
         if self._process != os.getpid():
             return
         with self._lock:
             self._closed = True
             self._room.notify_all()
         try:
-            self.flush(timeout)
+            self.flush(KEPT_SECONDS if timeout is None and self._queue.durable else timeout)
         except TimeoutError:
             self._give_up()
+        except BaseException:  # an interrupt, say
+            self._give_up()
+            raise
         finally:
             self._stop.set()
             with self._lock:
                 self._work.notify_all()
-        for sender in self._senders:
-            sender.join(1.0)
-        self._send.close()
+            for sender in self._senders:
+                sender.join(1.0)
+            self._send.close()
+            with self._lock:
+                self._queue.close()
 
     def _give_up(self) -> None:
-        """Report everything that is unanswered as failed; answers that still come are not counted."""
+        """Leave everything that is unanswered to a durable queue, else report it as failed; answers that still come are not counted."""
         with self._lock:
-            unsure = [event for batch in self._in_flight.values() for event in batch]
-            unsent = list(self._queue)
+            self._stop.set()
+            if self._queue.durable:
+                log.warning("%d events are not answered: %s keeps them", self._unanswered(), self._queue.limit)
+                self._kept = self._unanswered() - self._queue.waiting
+                self._in_flight.clear()
+                return
+            unsure = [event for batch in self._in_flight.values() for event in batch.events]
+            unsent: list[Event] = []
+            while self._queue.waiting:
+                unsent += self._queue.take(self._queue.waiting, BATCH_BYTES).events
             self._in_flight.clear()
-            self._queue.clear()
-            self._bytes = 0
         failures = [not_sent(event, "was sent, but not answered before the client was closed") for event in unsure]
         failures += [not_sent(event, "was not sent before the client was closed") for event in unsent]
         self._fail(failures)
@@ -204,54 +224,52 @@ class BatchingWriter:
         sender.start()
 
     def _run(self) -> None:
-        while (taken := self._take()) is not None:
-            number, batch = taken
+        while (batch := self._take()) is not None:
             try:
-                failures = self._send(batch, self._stop)
+                failures = self._send(batch.events, self._stop)
             except Exception as error:  # whatever it is, the events are accounted for and the thread goes on
-                log.exception("sending %d events failed", len(batch))
+                log.exception("sending %d events failed", len(batch.events))
                 failures = [
-                    FailedEvent(e.collection, e.id, type(error).__name__, str(error), False, e.payload) for e in batch
+                    FailedEvent(e.collection, e.id, type(error).__name__, str(error), False, e.payload)
+                    for e in batch.events
                 ]
-            self._settle(number, batch, failures)
+            self._settle(batch, failures)
 
-    def _take(self) -> tuple[int, list[Event]] | None:
-        """The next batch and the number of its first event; None when there will be no more."""
+    def _take(self) -> Batch | None:
+        """The next batch; None when there will be no more."""
         with self._lock:
             while True:
-                waiting = len(self._queue)
+                waiting = self._queue.waiting
                 if self._stop.is_set() or (self._closed and not waiting):
                     return None
-                if waiting >= self._batch_events or (waiting and (self._flushing or self._closed)):
-                    break
                 rest = self._oldest + self._linger - time.monotonic() if waiting else None
-                if rest is not None and rest <= 0:
-                    break
-                self._work.wait(rest)
-            number = self._taken
-            batch: list[Event] = []
-            size = 0
-            while self._queue and len(batch) < self._batch_events:
-                size += len(self._queue[0].payload)
-                if batch and size > BATCH_BYTES:
-                    break
-                batch.append(self._queue.popleft())
-                self._bytes -= len(batch[-1].payload) + OVERHEAD
-            self._taken += len(batch)
-            self._in_flight[number] = batch
-            self._oldest = time.monotonic()
-            self._room.notify_all()
-            return number, batch
+                if (
+                    waiting >= self._batch_events
+                    or (waiting and (self._flushing or self._closed))
+                    or (rest is not None and rest <= 0)
+                ):
+                    batch = self._queue.take(self._batch_events, BATCH_BYTES)
+                    self._oldest = time.monotonic()
+                    self._room.notify_all()
+                    if batch.events:
+                        self._in_flight[batch.first] = batch
+                        return batch
+                    self._done.notify_all()  # what could not be read is waited for no longer
+                else:
+                    self._work.wait(rest)
 
-    def _settle(self, number: int, batch: Sequence[Event], failures: list[FailedEvent]) -> None:
+    def _settle(self, batch: Batch, failures: list[FailedEvent]) -> None:
         with self._lock:
-            if self._in_flight.get(number) is not batch:
-                return  # given up in the meantime, and reported then
+            if self._in_flight.get(batch.first) is not batch:
+                return  # given up in the meantime: reported then, or kept
         self._fail(failures)  # before the batch counts as answered, so that flush() returns after the callbacks
         with self._lock:
-            self._in_flight.pop(number, None)
-            self.accepted += len(batch) - len(failures)
+            if self._in_flight.pop(batch.first, None) is None:
+                return
+            self._queue.answered(batch)
+            self.accepted += len(batch.events) - len(failures)
             self._done.notify_all()
+            self._room.notify_all()
 
     def _fail(self, failures: list[FailedEvent]) -> None:
         with self._lock:

@@ -14,6 +14,7 @@ from headwater.client.client import Client
 from headwater.client.context import Context, merged
 from headwater.client.errors import ConnectError, FailedEvent
 from headwater.client.event import Event
+from headwater.client.queue import MemoryQueue
 from headwater.client.writer import BatchingWriter
 
 OBJECTS: Any = st.recursive(
@@ -42,7 +43,7 @@ class Taken(list[dict[str, Any]]):
 
     def writer(self) -> BatchingWriter:
         return BatchingWriter(
-            lambda: self, threads=1, batch_events=100, linger=0.01, queue_bytes=1_000_000, when_full="raise",
+            lambda: self, lambda: MemoryQueue(1_000_000), threads=1, batch_events=100, linger=0.01, when_full="raise",
             on_error=None,
         )  # fmt: skip
 
@@ -70,7 +71,7 @@ def test_what_the_event_says_stands_and_the_rest_is_the_contexts(context: Any, p
 
 def test_events_get_what_is_given_once_and_what_is_in_force(taken: Taken) -> None:
     always = {"app": {"version": "1.2"}, "country": "FR", "keen": {"addons": [{"name": "x"}]}}
-    with Client(taken.writer(), NOBODY, NOBODY, NOBODY, context=always) as hw:
+    with Client(taken.writer(), NOBODY, NOBODY, NOBODY, context=Context(always)) as hw:
         always["country"] = "changed later"
         with hw.context({"user": {"id": "ann"}}):
             with hw.context({"user": {"plan": "pro"}}):

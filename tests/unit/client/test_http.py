@@ -18,6 +18,7 @@ from headwater.client.async_client import AsyncClient
 from headwater.client.errors import ConnectError, QueueFullError
 from headwater.client.event import make_event
 from headwater.client.http import AsyncHttpTransport, HttpSend, HttpTransport, is_loopback
+from headwater.client.queue import MemoryQueue
 from headwater.client.retry import LONGEST_WAIT, retry_after
 from headwater.client.writer import BatchingWriter
 from headwater.query import QueryError
@@ -215,7 +216,7 @@ async def test_a_query_that_is_awaited_is_tried_again_and_refused_alike() -> Non
 async def test_a_full_queue_holds_up_only_the_task_that_adds() -> None:
     def client(*, wait_for_room: bool) -> AsyncClient:
         writer = BatchingWriter(
-            lambda: sender(server.url), threads=1, batch_events=1, linger=0.0, queue_bytes=1, when_full="raise",
+            lambda: sender(server.url), lambda: MemoryQueue(1), threads=1, batch_events=1, linger=0.0, when_full="raise",
             on_error=None,
         )  # fmt: skip
         nobody = ConnectError("nobody asks")

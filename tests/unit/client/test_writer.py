@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from headwater.client.errors import FailedEvent, QueueFullError
 from headwater.client.event import Event
-from headwater.client.writer import BATCH_BYTES, EVENT_BYTES, OVERHEAD, BatchingWriter
+from headwater.client.queue import OVERHEAD, MemoryQueue
+from headwater.client.writer import BATCH_BYTES, EVENT_BYTES, BatchingWriter
 from tests.waiting import wait_until
 
 
@@ -48,11 +49,11 @@ def writer(sink: Sink, **options: Any) -> BatchingWriter:
         "threads": 2,
         "batch_events": 10,
         "linger": 0.01,
-        "queue_bytes": 1_000_000,
         "when_full": "block",
         "on_error": lambda failure: None,
     }
-    return BatchingWriter(lambda: sink, **defaults | options)
+    bound = options.pop("queue_bytes", 1_000_000)
+    return BatchingWriter(lambda: sink, lambda: MemoryQueue(bound), **defaults | options)
 
 
 @given(st.lists(st.integers(0, BATCH_BYTES), max_size=40), st.integers(1, 20), st.integers(1, 3))
@@ -113,7 +114,7 @@ def test_a_full_queue_raises_where_it_was_told_so() -> None:
     wait_until(sink.waiting.is_set, 5)  # the first is under way and no longer in the queue
     for number in range(1, 4):
         own.add(event(number))
-    with pytest.raises(QueueFullError, match="3 events"):
+    with pytest.raises(QueueFullError, match="4 events"):
         own.add(event(4))
     sink.gate.set()
     own.close(10)
