@@ -44,6 +44,11 @@ HANDSHAKE = b"webhook-request-origin"  # an OPTIONS request of CloudEvents' webh
 JSON = ((b"content-type", b"application/json"),)
 SERVER_ERROR = b'{"message":"Something failed here; it is in the log.","error_code":"InternalServerError"}'
 
+BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})  # a body that comes with these is read by nobody
+BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
+BODY_UNREAD = frozenset({401, 403, 404, 405, 413, 503})  # answers that may come before a body was read
+CLOSE = ((b"connection", b"close"),)
+
 log = structlog.get_logger("headwater.http")
 
 
@@ -149,12 +154,12 @@ class HttpServices:
                     status, body, headers = await handle(scope, receive)
                 except Exception:
                     status, body, headers = _failed(scope)
-                await _answer(send, status, body, (*headers, ALLOW_ANY_ORIGIN))
+                await _answer(send, status, body, (*headers, *_connection(scope, status), ALLOW_ANY_ORIGIN))
                 return
         if scope["path"] in PROBES:
             await self._probe(scope["path"], send)
         elif scope["method"] == "OPTIONS" and not any(name == HANDSHAKE for name, _ in scope["headers"]):
-            await _answer(send, 204, b"", PREFLIGHT)
+            await _answer(send, 204, b"", (*PREFLIGHT, *_connection(scope, 204)))
         else:
             await self._route(scope, receive, send)
 
@@ -165,7 +170,8 @@ class HttpServices:
             nonlocal answered
             if message["type"] == "http.response.start":
                 answered = True
-                message["headers"] = [*message["headers"], ALLOW_ANY_ORIGIN]
+                ends = _connection(scope, message["status"])
+                message["headers"] = [*message["headers"], *ends, ALLOW_ANY_ORIGIN]
             await send(message)
 
         try:
@@ -193,6 +199,16 @@ class HttpServices:
     def _ready(self) -> bool:
         """Whether every application is ready: `app.state.ready()`, which may block shortly."""
         return all(application.state.ready() for application in self._applications)
+
+
+def _connection(scope: Scope, status: int) -> Headers:
+    """The header that says that the connection ends, with an answer before which the request's body may not have been read.
+
+    The server closes it then; a client that is not told would lose the next request that it sends over it.
+    """
+    if status not in BODY_UNREAD and scope["method"] not in BODILESS:
+        return ()
+    return CLOSE if any(name in BODY_HEADERS for name, _ in scope["headers"]) else ()
 
 
 def _failed(scope: Scope) -> tuple[int, bytes, Headers]:

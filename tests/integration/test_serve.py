@@ -44,6 +44,26 @@ def test_a_signal_ends_it_in_spite_of_idle_connections(collector: Collector) -> 
         assert exit_code(child) == 0
 
 
+def test_a_connection_that_ends_says_so(collector: Collector) -> None:
+    """Answers that come before the body was read: the server closes then, and the next request must not be lost to it."""
+    url, key = f"{collector.url}/3.0/projects/{collector.project.id}/events", collector.project.write_key
+    large = b'{"c":[' + b"1," * 500_000 + b"1]}"
+    early = (
+        ("POST", url, {"authorization": "no such key"}, 401),
+        ("POST", f"{collector.url}/nowhere", {}, 404),
+        ("PUT", url, {}, 405),
+        ("OPTIONS", url, {}, 204),
+        ("GET", f"{url}/c?data=e30=", {"authorization": key}, 200),
+    )
+    with httpx.Client(timeout=15, trust_env=False) as http:
+        for _ in range(20):
+            for method, where, headers, status in early:
+                answer = http.request(method, where, content=large, headers=headers)
+                assert (answer.status_code, answer.headers.get("connection")) == (status, "close")
+                fine = http.post(f"{url}/c", content=b"{}", headers={"authorization": key})
+                assert (fine.status_code, fine.headers.get("connection")) == (201, None)
+
+
 def test_a_request_under_way_is_finished(collector: Collector) -> None:
     body = b'{"a": 1}'
     head = (
