@@ -27,9 +27,14 @@ PROPERTIES = {
     "experiments": ["checkout-b", "search-a"], "duration_ms": 1234,
 }  # fmt: skip
 
+SHARED = {"app": {"name": "shop", "version": "1.2"}, "host": "web-1", "user": {"segment": "b"}}
+
 MAKE = "the event alone: id, time, JSON"
 BURST = "add_event, 50,000 in a row"
 SPACED = "add_event, 2,000/s"
+CONTEXT = "add_event with a context, 50,000 in a row"
+SPOOLED = "add_event with a spool, 50,000 in a row"
+SPACED_SPOOLED = "add_event with a spool, 2,000/s"
 LIMIT = 20.0
 
 
@@ -40,15 +45,24 @@ def run(rounds: int) -> Benchmark:
         "time that add_event keeps its caller, events of 10 properties",
         "µs/event",
         {"events": EVENTS, "paced_events": PACED, "bytes": len(make_event("purchases", PROPERTIES).payload)},
-        tuple(Goal(case, LIMIT, at_most=True) for case in (BURST, SPACED)),
+        tuple(Goal(case, LIMIT, at_most=True) for case in (BURST, SPACED, CONTEXT, SPOOLED, SPACED_SPOOLED)),
     )
     with answering() as url:
         for _ in range(rounds):
             benchmark.add(MAKE, value=burst(lambda: make_event("purchases", PROPERTIES)))
-            for case, measured in ((BURST, burst), (SPACED, paced)):
-                with connected(url) as hw:
-                    benchmark.add(case, value=measured(lambda: hw.add_event("purchases", PROPERTIES)))
+            benchmark.add(BURST, value=adding(url, burst))
+            benchmark.add(SPACED, value=adding(url, paced))
+            benchmark.add(CONTEXT, value=adding(url, burst, context=SHARED))
+            with tempfile.TemporaryDirectory() as spool:
+                benchmark.add(SPOOLED, value=adding(url, burst, spool=spool))
+                benchmark.add(SPACED_SPOOLED, value=adding(url, paced, spool=spool))
     return benchmark
+
+
+def adding(url: str, measured: Callable[[Callable[[], object]], float], **options: Any) -> float:
+    """What `measured` says of the add_event of a client with these options."""
+    with connected(url, **options) as hw:
+        return measured(lambda: hw.add_event("purchases", PROPERTIES))
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Events straight to Kafka: the client writes what the collector would, under the same rules, and Kafka answers."""
 
 import logging
+import os
 import threading
 from typing import Any
 
@@ -23,7 +24,8 @@ POLL_SECONDS = 0.1
 
 
 class KafkaWriter:
-    """Produces raw records; librdkafka batches, retries and keeps order. Safe to use from several threads, not across a fork.
+    """Produces raw records; librdkafka batches, retries and keeps order. Safe to use from several threads. A forked child
+    has none of librdkafka's threads and needs a client of its own: this one refuses its events.
 
     An event counts as accepted when all in-sync replicas have it.
     """
@@ -38,6 +40,7 @@ class KafkaWriter:
         when_full: WhenFull,
         on_error: OnError | None,
     ) -> None:
+        self._process = os.getpid()
         self._topic = raw_topic(settings)
         self._project_id = project_id
         self._max_bytes = settings.event_max_bytes
@@ -63,14 +66,18 @@ class KafkaWriter:
     @property
     def pending(self) -> int:
         """Events that are added and not yet answered."""
-        return len(self._producer)
+        return len(self._producer) if self._process == os.getpid() else 0
 
     def add(self, event: Event) -> None:
         """Queue an event. A full queue blocks until there is room, or raises QueueFullError, as the writer was told.
 
         An event that is against the rules is reported as failed, like one that the collector refuses. Raises
-        RuntimeError on a closed writer.
+        RuntimeError on a closed writer, and in a forked child.
         """
+        if self._process != os.getpid():
+            raise RuntimeError(
+                f"the client was made by process {self._process}: with transport='kafka', connect again after a fork"
+            )
         if self._closed.is_set():
             raise RuntimeError("the client is closed")
         try:
@@ -100,13 +107,15 @@ class KafkaWriter:
 
     def flush(self, timeout: float | None = None) -> None:
         """Block until every event added is answered. Raises TimeoutError when that takes longer than `timeout` seconds."""
+        if self._process != os.getpid():
+            return
         left = self._producer.flush(-1 if timeout is None else timeout)
         if left:
             raise TimeoutError(f"{left:,} events were not answered within {timeout} seconds")
 
     def close(self, timeout: float | None = None) -> None:
         """Take no more events, flush, and stop. What is not answered after `timeout` seconds is reported as failed."""
-        if self._closed.is_set():
+        if self._closed.is_set() or self._process != os.getpid():
             return
         self._closed.set()
         try:

@@ -124,3 +124,21 @@ def test_a_deletion_of_everything_is_asked_for_by_its_name(tmp_path: Path) -> No
             hw.delete_events("a", filters=[])
         with pytest.raises(TypeError, match="parameter filter"):
             hw.delete_events("a", filter=[{}])  # type: ignore[call-arg]  # what a user may misspell
+
+
+def test_a_forked_child_of_a_kafka_client_is_told_to_connect_again(tmp_path: Path) -> None:
+    script = f"""
+import os, headwater
+hw = headwater.connect(transport="kafka", kafka="127.0.0.1:9", project_id="{PROJECT}", data_dir={str(tmp_path)!r})
+if not os.fork():
+    try:
+        hw.add_event("visits", {{}})
+    except RuntimeError as error:
+        print(error, hw.pending, flush=True)
+    hw.flush()
+    hw.close()
+    os._exit(0)
+assert os.wait()[1] == 0
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert run.stdout.endswith("connect again after a fork 0\n")

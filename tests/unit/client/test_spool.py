@@ -1,6 +1,7 @@
 """The spool against a model: whatever was added and not answered is there again, in order, wherever the writing stopped."""
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -51,6 +52,11 @@ class Model:
         self.answered: list[tuple[str, tuple[str, int]]] = []
         self.number = 0
 
+    def reopened(self) -> None:
+        if not [*self.folder.glob("*.spool")]:  # names of files begin again
+            assert self.left() == []
+            self.added, self.answered = [], []
+
     def mark(self) -> tuple[str, int]:
         files = sorted(self.folder.glob("*.spool"))
         return (files[-1].name, files[-1].stat().st_size) if files else ("", 0)
@@ -93,6 +99,7 @@ def test_a_spool_holds_what_was_added_and_not_answered_wherever_it_crashes(
             elif step == "reopen":
                 spool.close()
                 spool, taken = Spool(folder, PROJECT, BOUND), []
+                model.reopened()
             assert spool.waiting + sum(len(batch.events) for batch in taken) == len(model.left())
             assert sum(path.stat().st_size for path in folder.glob("*.spool")) <= BOUND + 60 * len(steps)
         crashed = Path(parent, "crashed")
@@ -149,6 +156,24 @@ def test_a_spool_where_all_is_answered_leaves_no_events_on_the_disk(tmp_path: Pa
         spool.answered(spool.take(10, 400))
     spool.close()
     assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == ["lock"]
+
+
+def test_a_disk_that_is_full_refuses_an_event_and_harms_no_other(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, PROJECT, 1_000_000)
+    assert spool.put(event(0, 100))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))  # half of the next event fits
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            spool.put(event(1, 600))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert spool.put(event(2, 100))
+    assert [one.id for one in everything(spool)] == ["id-0", "id-2"]
+    spool.close()
+    again = Spool(tmp_path, PROJECT, 1_000_000)
+    assert [one.id for one in everything(again)] == ["id-0", "id-2"]
+    again.close()
 
 
 def test_an_event_larger_than_the_spool_is_refused(tmp_path: Path) -> None:
