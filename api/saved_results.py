@@ -66,7 +66,7 @@ class SavedResults:
         kept = self._memory.get(key)
         if kept:
             return kept
-        stored = await self._tables.run(lambda client: Results(client).load(key))
+        stored = await self._newest(key)
         due = (stored.made_at / 1000 + saved.refresh_rate) if stored else 0.0
         if stored and (time.time() < due or not key.filters):
             self._memory.put(key, stored, len(stored.result), max(due, time.time() + LOOK_AGAIN_SECONDS))
@@ -77,7 +77,7 @@ class SavedResults:
         """Make the answer anew, unless somebody who asked has done so: then theirs. Raises QueryError."""
         key = self.key(saved)
         if key not in self._runs:
-            stored = await self._tables.run(lambda client: Results(client).load(key))
+            stored = await self._newest(key)
             if stored and time.time() < stored.made_at / 1000 + saved.refresh_rate:
                 return stored
         return await self._made(key, saved, (), None)
@@ -95,6 +95,12 @@ class SavedResults:
         """Drop what is being made."""
         for task in self._runs.values():
             task.cancel()
+
+    async def _newest(self, key: ResultKey) -> Made | None:
+        """The last result in ClickHouse; or that of a run here which has ended while ClickHouse was asked and did not know of it yet."""
+        stored = await self._tables.run(lambda client: Results(client).load(key))
+        known = [made for made in (stored, self._memory.get(key)) if made is not None]
+        return max(known, key=lambda made: made.made_at, default=None)
 
     async def _made(
         self, key: ResultKey, saved: SavedQuery, filters: Sequence[dict[str, Any]], key_id: str | None
