@@ -12,7 +12,6 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any, Self
 
@@ -27,7 +26,7 @@ from headwater.control import ControlPlane
 from headwater.dead_letters import dead_letter
 from headwater.identity import origin_id
 from headwater.kafka import client_config, durable_producer_config
-from headwater.rules import RuleError, explain_broken, parse_json
+from headwater.rules import RuleError, explain_broken, parse_json, timestamp_text
 from headwater.settings import Settings
 from headwater.topics import dead_letters_topic, in_pattern, of_in_topic, raw_topic
 
@@ -39,7 +38,6 @@ TRANSACTION_SECONDS = 10.0
 RETRY_SECONDS = 1.0
 STOP_SECONDS = 15.0
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECONDS = re.compile("-?[0-9]{1,15}")
 
 log = structlog.get_logger("headwater.collector")
@@ -191,7 +189,7 @@ def _iso(text: str) -> str:
     if not _MILLISECONDS.fullmatch(text):
         return text
     try:
-        return (_EPOCH + timedelta(milliseconds=int(text))).isoformat(timespec="milliseconds")
+        return timestamp_text(int(text))
     except OverflowError:
         return text
 

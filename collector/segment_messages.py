@@ -5,17 +5,14 @@ Pure. What the clients send decides; docs/segment.md has the choices where Segme
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from headwater.rules import TIMESTAMP_MAX, TIMESTAMP_MIN, RuleError, parse_timestamp
+from headwater.rules import TIMESTAMP_MAX, TIMESTAMP_MIN, RuleError, parse_timestamp, timestamp_text
 
 TYPES = ("identify", "track", "page", "screen", "group", "alias")
 SKEW_MILLISECONDS = 300_000  # a clock may be off by so much before it is corrected
 MINUTE = 60_000
 SECONDS_MAX = 31_557_600_000  # numbers up to here are seconds since 1970, larger ones milliseconds
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +146,7 @@ def _corrected(time: object, behind: int) -> str | None:
     milliseconds += behind
     if not TIMESTAMP_MIN <= milliseconds <= TIMESTAMP_MAX:
         return None
-    return (_EPOCH + timedelta(milliseconds=milliseconds)).isoformat()
+    return timestamp_text(milliseconds)
 
 
 def _milliseconds(time: object) -> int | None:

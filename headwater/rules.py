@@ -6,7 +6,7 @@ Pure. The reasons for each choice, and where Keen's own rule is not known, are i
 import json
 import math
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -232,6 +232,11 @@ def parse_timestamp(value: object) -> int:
     if not TIMESTAMP_MIN <= milliseconds <= TIMESTAMP_MAX:
         raise _bad_timestamp(value, "is outside the years 1900 to 2299")
     return milliseconds
+
+
+def timestamp_text(milliseconds: int) -> str:
+    """The ISO 8601 time that `parse_timestamp` reads as these milliseconds since 1970 UTC. Raises OverflowError beyond year 9999."""
+    return (_EPOCH + timedelta(milliseconds=milliseconds)).isoformat(timespec="milliseconds")
 
 
 def _check_object(properties: dict[str, Any], parent: str, levels: int) -> None:

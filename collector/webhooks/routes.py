@@ -6,7 +6,6 @@ import binascii
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -26,11 +25,10 @@ from collector.webhooks.acceptable import fitted
 from collector.webhooks.vendor_event import DeliveryError, MediaTypeError, SignatureError, VendorEvent
 from headwater import metrics
 from headwater.control import Access, AccessError, ControlPlane, Grant, ProjectSettings
-from headwater.rules import RuleError
+from headwater.rules import RuleError, timestamp_text
 from headwater.settings import Settings
 
 THREAD_BYTES = 64 * 1024  # bodies beyond it are worked on while other requests have the event loop
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 log = structlog.get_logger("headwater.collector")
 
@@ -209,5 +207,5 @@ def _key(request: Request) -> str | None:
 def _keen(event: VendorEvent) -> dict[str, Any]:
     keen: dict[str, Any] = {"uniqueness_token": event.id, "addons": event.addons}
     if event.timestamp is not None:
-        keen["timestamp"] = (EPOCH + timedelta(milliseconds=event.timestamp)).isoformat(timespec="milliseconds")
+        keen["timestamp"] = timestamp_text(event.timestamp)
     return keen
