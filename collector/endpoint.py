@@ -1,5 +1,6 @@
 """What a dialect's routes are made of: bare ASGI callables, since request and response objects cost more than the work."""
 
+import base64
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -15,6 +16,9 @@ Answer = tuple[int, bytes, Headers]  # status, body, headers
 Handler = Callable[[Scope, Receive], Awaitable[Answer]]
 
 JSON: Headers = ((b"content-type", b"application/json"),)
+IMAGE: Headers = ((b"content-type", b"image/gif"), (b"cache-control", b"no-store"))
+PIXEL = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")  # 1x1, transparent
+TURN = 250  # events after which other requests have their turn
 
 
 def handler(store: Callable[[Request, Receive], Awaitable[Answer]]) -> Handler:

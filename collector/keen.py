@@ -5,7 +5,6 @@ callables, and the two that nearly all requests are for are found without a rout
 """
 
 import asyncio
-import base64
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -16,7 +15,7 @@ from starlette.routing import BaseRoute, Match, Route
 from collector.autofill import fill_all
 from collector.body import Receive, read_body
 from collector.data_parameter import decode_data
-from collector.endpoint import JSON, Answer, Handler, Headers, endpoint, handler
+from collector.endpoint import IMAGE, JSON, PIXEL, TURN, Answer, Handler, Headers, endpoint, handler
 from collector.errors import ApiError, not_allowed, refused
 from collector.publish import Publisher
 from collector.records import Record, RequestRecords
@@ -30,11 +29,8 @@ from headwater.settings import Settings
 Batch = Iterable[tuple[str, list[Any]]]  # collections with their events; a RuleError stands for a broken event
 
 SCRIPT: Headers = ((b"content-type", b"application/javascript; charset=utf-8"), (b"x-content-type-options", b"nosniff"))
-IMAGE: Headers = ((b"content-type", b"image/gif"), (b"cache-control", b"no-store"))
-PIXEL = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")  # 1x1, transparent
 CREATED = b'{"created":true}'
 STORED = {"success": True}
-TURN = 250  # events after which other requests have their turn
 
 _CALLBACK = re.compile(r"[A-Za-z_$][\w$.]{0,127}", re.ASCII)
 _REDIRECT = re.compile(r"https?://[\x21-\x7e]+")

@@ -51,6 +51,8 @@ class Rates:
         if project is None:
             return
         settings = project.settings
+        if settings.limits_events_per_second is None and settings.limits_bytes_per_second is None:
+            return  # as nearly all
         asked = (
             ("events", settings.limits_events_per_second, len),
             ("bytes", settings.limits_bytes_per_second, _size),

@@ -20,9 +20,8 @@ from starlette.routing import BaseRoute, Route
 from collector.autofill import fill_all
 from collector.body import Receive, read_body
 from collector.data_parameter import decode_data
-from collector.endpoint import Answer, Handler, Headers, endpoint
+from collector.endpoint import IMAGE, PIXEL, TURN, Answer, Handler, Headers, endpoint
 from collector.errors import ApiError, not_allowed, refused
-from collector.keen import IMAGE, PIXEL, TURN
 from collector.lenient_json import parse_lenient
 from collector.publish import Publisher
 from collector.records import Record, RequestRecords
