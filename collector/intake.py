@@ -23,7 +23,7 @@ from collector.records import Record, RequestRecords
 from headwater import metrics
 from headwater.codec import codec
 from headwater.control import ControlPlane
-from headwater.dead_letters import dead_letter
+from headwater.dead_letters import Origin, dead_letter
 from headwater.identity import origin_id
 from headwater.kafka import client_config, durable_producer_config
 from headwater.rules import RuleError, explain_broken, parse_json, timestamp_text
@@ -119,19 +119,21 @@ class Intake:
                 project_id, collection = of_in_topic(self._settings.topic_prefix, topic)
             except ValueError as error:
                 name = type(error).__name__
-                letters += [dead_letter(one, STAGE, "invalid_event", name, str(error), now) for one in messages]
+                letters += [
+                    dead_letter(Origin.of(one), STAGE, "invalid_event", name, str(error), now) for one in messages
+                ]
                 continue
             of = (project_id, collection)
             if not self._knows(project_id):
                 why = ("unknown_project", "UnknownProjectError", f"There is no project {project_id}.")
-                letters += [dead_letter(one, STAGE, *why, now, *of) for one in messages]
+                letters += [dead_letter(Origin.of(one), STAGE, *why, now, *of) for one in messages]
                 continue
             given = [event_of(message) for message in messages]
             made = RequestRecords(self._settings, project_id, None, None).records(collection, given)
             for message, event, one in zip(messages, given, made, strict=True):
                 if isinstance(one, RuleError):
                     why = (_reason(event, one), one.name, one.description)
-                    letters.append(dead_letter(message, STAGE, *why, now, *of))
+                    letters.append(dead_letter(Origin.of(message), STAGE, *why, now, *of))
                 else:
                     events.append(one)
         return events, letters

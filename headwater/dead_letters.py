@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -20,8 +20,30 @@ class DeadLettersError(Exception):
     """The dead letters cannot be read; the message says why."""
 
 
+class Origin(NamedTuple):
+    """A record that is given up: where it stands in Kafka, and its untouched bytes."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int | None  # the record's own, in milliseconds since 1970 UTC
+    key: bytes | None
+    payload: bytes | None
+
+    @classmethod
+    def of(cls, record: Message) -> "Origin":
+        """That of a record as confluent-kafka reads it."""
+        topic, partition, offset = record.topic(), record.partition(), record.offset()
+        assert topic is not None  # the client's types allow for none, which no record has
+        assert partition is not None
+        assert offset is not None
+        kind, written_at = record.timestamp()
+        timestamp = None if kind == TIMESTAMP_NOT_AVAILABLE else written_at
+        return cls(topic, partition, offset, timestamp, record.key(), record.value())
+
+
 def dead_letter(
-    record: Message,
+    origin: Origin,
     stage: str,
     reason: str,
     error_class: str,
@@ -34,26 +56,21 @@ def dead_letter(
 
     Its id comes from where the record stands, so that a second one folds with the first.
     """
-    topic, partition, offset = record.topic(), record.partition(), record.offset()
-    assert topic is not None  # the client's types allow for none, which no record has
-    assert partition is not None
-    assert offset is not None
-    kind, written_at = record.timestamp()
     return {
-        "id": origin_id(topic, partition, offset),
+        "id": origin_id(origin.topic, origin.partition, origin.offset),
         "stage": stage,
         "reason": reason,
         "error_class": error_class,
         "message": message,
-        "topic": topic,
-        "partition": partition,
-        "offset": offset,
+        "topic": origin.topic,
+        "partition": origin.partition,
+        "offset": origin.offset,
         "failed_at": failed_at,
         "project_id": project_id,
         "collection": collection,
-        "record_timestamp": None if kind == TIMESTAMP_NOT_AVAILABLE else written_at,
-        "key": record.key(),
-        "payload": record.value(),
+        "record_timestamp": origin.timestamp,
+        "key": origin.key,
+        "payload": origin.payload,
     }
 
 

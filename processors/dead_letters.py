@@ -6,7 +6,7 @@ import structlog
 from aiokafka.structs import ConsumerRecord
 
 from headwater.codec import codec
-from headwater.identity import origin_id
+from headwater.dead_letters import Origin, dead_letter
 from headwater.metrics import dead_letters
 
 MESSAGE_MAX = 2_000  # characters of an error's words that are kept
@@ -53,22 +53,9 @@ class DeadLetters:
                 partition=record.partition,
                 offset=record.offset,
             )
-        id_ = origin_id(record.topic, record.partition, record.offset)
-        return id_.encode(), self._codec.encode(
-            {
-                "id": id_,
-                "stage": "processor",
-                "reason": reason,
-                "error_class": type(error).__name__,
-                "message": message,
-                "topic": record.topic,
-                "partition": record.partition,
-                "offset": record.offset,
-                "failed_at": int(time.time() * 1000),
-                "project_id": project_id,
-                "collection": collection,
-                "record_timestamp": record.timestamp,
-                "key": record.key,
-                "payload": record.value,
-            }
+        origin = Origin(record.topic, record.partition, record.offset, record.timestamp, record.key, record.value)
+        failed_at = int(time.time() * 1000)
+        letter = dead_letter(
+            origin, "processor", reason, type(error).__name__, message, failed_at, project_id, collection
         )
+        return letter["id"].encode(), self._codec.encode(letter)

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from headwater import metrics
 from headwater.codec import codec
-from headwater.dead_letters import dead_letter
+from headwater.dead_letters import Origin, dead_letter
 from headwater.kafka import durable_producer_config
 from headwater.settings import Settings
 from headwater.topics import dead_letters_topic
@@ -41,7 +41,9 @@ class DeadLetters:
             try:
                 for record, fault in letters:
                     of = (collection.project_id, collection.name) if collection else (None, None)
-                    letter = dead_letter(record, STAGE, fault.reason, fault.error_class, fault.message, now, *of)
+                    letter = dead_letter(
+                        Origin.of(record), STAGE, fault.reason, fault.error_class, fault.message, now, *of
+                    )
                     self._produce(letter, errors)
                     sent[fault.reason] += 1
             except KafkaException as error:
