@@ -17,6 +17,14 @@ FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.
 PAGE = {"url": "https://shop.example.com/lamps?size=2", "referrer": "https://www.google.com/search?q=lamps"}
 CONTEXT = {"ip": "8.8.8.8", "userAgent": FIREFOX, "page": PAGE}
 TIME = "2026-11-22T15:17:16.903Z"
+# The collections that `page("Docs", "Index")` and `screen("Home")` make events of, and how the ids of these end.
+PAGES = (
+    ("Loaded a Page", "page"),
+    ("Viewed Docs Page", "page/Viewed Docs Page"),
+    ("Viewed Docs Index Page", "page/Viewed Docs Index Page"),
+    ("Loaded a Screen", "screen"),
+    ("Viewed Home Screen", "screen/Viewed Home Screen"),
+)
 ADDONS = ("segment.ipAddon", "segment.uaAddon", "segment.urlAddon", "segment.referrerAddon")
 
 

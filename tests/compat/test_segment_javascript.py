@@ -13,6 +13,7 @@ from tests.compat.segment import (
     CONTEXT,
     FIREFOX,
     PAGE,
+    PAGES,
     TIME,
     SegmentProject,
     check_enriched,
@@ -66,16 +67,7 @@ def test_a_track_from_node_is_one_enriched_event(project: SegmentProject, name: 
     check_enriched(event)
 
 
-@pytest.mark.parametrize(
-    ("collection", "call"),
-    [
-        ("Loaded a Page", "page"),
-        ("Viewed Docs Page", "page/Viewed Docs Page"),
-        ("Viewed Docs Index Page", "page/Viewed Docs Index Page"),
-        ("Loaded a Screen", "screen"),
-        ("Viewed Home Screen", "screen/Viewed Home Screen"),
-    ],
-)
+@pytest.mark.parametrize(("collection", "call"), PAGES)
 def test_pages_and_screens_from_node(project: SegmentProject, collection: str, call: str) -> None:
     events = {event["client"]: event for event in project.events(collection, len(CLIENTS))}
     assert events.keys() == CLIENTS.keys()

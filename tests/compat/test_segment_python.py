@@ -12,7 +12,7 @@ import pytest
 from rudderstack.analytics.client import Client as Rudder
 from segment.analytics.client import Client as Segment
 
-from tests.compat.segment import CONTEXT, TIME, SegmentProject, check_enriched, segment_project
+from tests.compat.segment import CONTEXT, PAGES, TIME, SegmentProject, check_enriched, segment_project
 from tests.stack import RunningStack
 from tests.waiting import wait_until
 
@@ -92,16 +92,7 @@ def test_who_is_not_identified(project: SegmentProject, name: str) -> None:
     assert abs(datetime.fromisoformat(numbered["keen"]["timestamp"]) - datetime.now(UTC)).total_seconds() < 300
 
 
-@pytest.mark.parametrize(
-    ("collection", "call"),
-    [
-        ("Loaded a Page", "page"),
-        ("Viewed Docs Page", "page/Viewed Docs Page"),
-        ("Viewed Docs Index Page", "page/Viewed Docs Index Page"),
-        ("Loaded a Screen", "screen"),
-        ("Viewed Home Screen", "screen/Viewed Home Screen"),
-    ],
-)
+@pytest.mark.parametrize(("collection", "call"), PAGES)
 def test_pages_and_screens(project: SegmentProject, collection: str, call: str) -> None:
     events = {event["client"]: event for event in project.events(collection, len(CLIENTS))}
     assert events.keys() == CLIENTS.keys()

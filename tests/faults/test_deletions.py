@@ -67,7 +67,6 @@ def test_the_engine_is_killed_in_the_middle_of_a_mutation(
     kafka_settings: Settings, engine: Engine, tmp_path: Path
 ) -> None:
     settings = kafka_settings.model_copy(update={"clickhouse": engine.url})
-    settings.model_fields_set.add("clickhouse")
     with ControlWriter(settings) as control:
         collection = Collection(control.create_project("test").id, "events")
         where = (engine.url, collection.project_id, collection.name)

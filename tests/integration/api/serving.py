@@ -47,7 +47,6 @@ def served(settings: Settings, folder: Path, project: Project | None = None) -> 
             project = writer.create_project("test")
     ports = Ports()
     own = settings.model_copy(update={"port": ports.claim(17300)})
-    own.model_fields_set.add("port")
     log = folder / "api.log"
     child = Child([sys.executable, "-c", SERVE], environment(own), log)
 

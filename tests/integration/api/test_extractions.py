@@ -91,7 +91,6 @@ def test_nothing_in_every_form(api: Served) -> None:
 def test_more_than_may_be_returned(settings: Settings, tmp_path: Path) -> None:
     """Refused before anything is sent, exactly beyond the limit; as lines there may be more."""
     limited = settings.model_copy(update={"extraction_max_events": 10, "extraction_max_streamed_events": 20})
-    limited.model_fields_set.update({"extraction_max_events", "extraction_max_streamed_events"})
     with served(limited, tmp_path) as api, api.client() as http:
         for total, as_json, as_lines in ((10, 200, 200), (11, 400, 200), (20, 400, 200), (21, 400, 400)):
             stored = [event({"n": n}, START + n) for n in range(total)]

@@ -22,7 +22,6 @@ ROWS = 1_000_000
 @pytest.fixture(scope="module")
 def api(module_settings: Settings) -> Iterator[Served]:
     own = module_settings.model_copy(update={"query_max_concurrent_per_key": 2})
-    own.model_fields_set.add("query_max_concurrent_per_key")
     with served(own, own.data_dir) as running:
         store(own.clickhouse, running.project.id, "slow", [event({"text": "x", "n": 0}, START - 1)])
         store_many(own.clickhouse, running.project.id, "slow", START, ROWS)

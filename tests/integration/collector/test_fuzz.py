@@ -8,16 +8,14 @@ import base64
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import httpx
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.settings import Settings
-from tests.collecting import Collector, running_collector
+from tests.collecting import Collector
 
 ANSWERS = {200, 201, 204, 302, 400, 401, 403, 404, 405, 413, 415, 422, 429}
 SEGMENT = (
@@ -150,12 +148,6 @@ REQUESTS = st.fixed_dictionaries(
         "data": st.one_of(st.none(), WRITTEN.map(Body)),
     }
 )
-
-
-@pytest.fixture(scope="module")
-def collector(module_settings: Settings) -> Iterator[Collector]:
-    with running_collector(module_settings, module_settings.data_dir) as running:
-        yield running
 
 
 def send(http: httpx.Client, collector: Collector, asked: dict[str, Any]) -> httpx.Response:

@@ -130,7 +130,6 @@ def test_what_is_no_event_is_given_up_with_its_bytes(deployment: Deployment, pro
 
 def test_collectors_that_are_killed_pass_every_record_on_once(deployment: Deployment, tmp_path: Path) -> None:
     settings = deployment.settings.model_copy(update={"topic_prefix": f"{deployment.settings.topic_prefix}-killed"})
-    settings.model_fields_set.add("topic_prefix")
     total = 20_000
     with running_collector(settings, tmp_path) as collector:
         own = Deployment(settings, collector.writer)

@@ -15,21 +15,13 @@ from headwater.codec import codec
 from headwater.control import Project
 from headwater.identity import event_id
 from headwater.segment_users import IDENTIFY, attachment, user_key
-from headwater.settings import Settings
 from headwater.topics import raw_topic
-from tests.collecting import Collector, running_collector
+from tests.collecting import Collector
 from tests.processing import read_topic
 from tests.waiting import wait_until
 
 SUCCESS = (200, {"success": True})
 TIME, MILLISECONDS = "2026-11-22T15:17:16.903Z", 1_795_360_636_903
-
-
-@pytest.fixture(scope="module")
-def collector(module_settings: Settings) -> Iterator[Collector]:
-    settings = module_settings.model_copy(update={"trusted_proxies": 1})
-    with running_collector(settings, settings.data_dir) as running:
-        yield running
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ import pytest
 
 from headwater.control import ControlWriter, Project
 from headwater.identity import event_id
-from headwater.settings import Settings
-from tests.collecting import Collector, raw_records, running_collector
+from tests.collecting import Collector, raw_records
 
 AWKWARD: dict[str, Any] = {
     "date-like": "2026-01-31",
@@ -28,13 +27,6 @@ AWKWARD: dict[str, Any] = {
     "\N{GRINNING FACE}": "${not.ours}",
     "p" * 255: "q" * 20_000,
 }
-
-
-@pytest.fixture(scope="module")
-def collector(module_settings: Settings) -> Iterator[Collector]:
-    settings = module_settings.model_copy(update={"trusted_proxies": 1})
-    with running_collector(settings, settings.data_dir) as running:
-        yield running
 
 
 @pytest.fixture
