@@ -22,8 +22,8 @@ LOCK = Path(__file__).with_name("kafka.lock")
 LOG_CONFIGURATION = Path(__file__).with_name("kafka-log4j2.xml")
 HEAP = "768m"
 JVM = (
-    # Without the optimizing compiler a node is ready in two thirds of the time, and takes less CPU for its first
-    # 200,000 records: on a small machine that compiler works against the services beside it.
+    # Without the optimizing compiler a node is ready sooner and takes less CPU: on a small machine that compiler works
+    # against the services beside it.
     f"-Xms64m -Xmx{HEAP} -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:+ExitOnOutOfMemoryError -Djava.awt.headless=true "
     "--enable-native-access=ALL-UNNAMED --sun-misc-unsafe-memory-access=allow"
 ).split()
