@@ -63,7 +63,10 @@ NOTHING_RESERVED = Reserved()
 
 
 def parse_json(text: bytes) -> Any:
-    """The JSON value of a text, integers exact whatever their size. Raises ValueError for anything that is not strict JSON."""
+    """The JSON value of a text, integers exact; those that are too long for 64 bits are some integer beyond them.
+
+    Raises ValueError for anything that is not strict JSON.
+    """
     return parse_values(text)[0]
 
 
