@@ -22,7 +22,7 @@ from headwater.load.pipe import Pipe, standard_input
 from headwater.load.rows import read_rows
 from headwater.load.source import FormatError, Source, files_in
 from headwater.rules import RuleError, check_collection_name
-from headwater.settings import SettingsError
+from headwater.settings import Settings, SettingsError
 
 INTERRUPTED = 130
 
@@ -68,11 +68,13 @@ def load(
     --timestamp-field and --id-field name columns as the file does.
     """
     console = Console(stderr=True)
-    plan = _Plan(collection, timestamp_field, id_field, tuple(map_ or ()), senders)
+    maps = tuple(map_ or ())
     try:
         check_collection_name(collection)
+        plan = _Plan(collection, timestamp_field, id_field, maps, Columns(maps), senders)
+        settings = local_settings(data_dir)
         folder = Path(file) if Path(file).is_dir() else None
-        loaded = [_loaded(str(each), plan, data_dir, console) for each in (files_in(folder) if folder else [file])]
+        loaded = [_loaded(str(each), plan, settings, console) for each in (files_in(folder) if folder else [file])]
     except (ConnectError, SettingsError, FormatError, LoadError, RuleError) as error:
         console.print(f"[red]{escape(f'{file}: {error}')}[/]", soft_wrap=True)
         raise typer.Exit(1) from None
@@ -94,6 +96,7 @@ class _Plan:
     timestamp_field: str | None
     id_field: str | None
     maps: tuple[str, ...]
+    columns: Columns
     senders: int
 
     @property
@@ -102,20 +105,18 @@ class _Plan:
         return (self.collection, self.timestamp_field or "", self.id_field or "", *self.maps)
 
 
-def _loaded(file: str, plan: _Plan, data_dir: Path | None, console: Console) -> bool:
+def _loaded(file: str, plan: _Plan, settings: Settings, console: Console) -> bool:
     """Load one file; True when all of it was loaded. Says what is wrong with it, and raises what is wrong with all others too."""
-    columns = Columns(plan.maps)
     try:
         with source_of(file) as source:
-            return _load(source, plan, columns, data_dir, console)
+            return _load(source, plan, settings, console)
     except (FormatError, OSError, EOFError) as error:
         console.print(f"[red]{escape(f'{file}: {error}')}[/]", soft_wrap=True)
         return False
 
 
-def _load(source: Source | Pipe, plan: _Plan, columns: Columns, data_dir: Path | None, console: Console) -> bool:
+def _load(source: Source | Pipe, plan: _Plan, settings: Settings, console: Console) -> bool:
     """Load the file; True when no line of it was rejected, now or before an interruption."""
-    settings = local_settings(data_dir)
     target = find_target(settings)
     path = checkpoint_path(settings.data_dir, source.identity, str(target.project_id), *plan.ways)
     checkpoint = read_checkpoint(path, datetime.now(UTC).isoformat(timespec="milliseconds"))
@@ -137,7 +138,7 @@ def _load(source: Source | Pipe, plan: _Plan, columns: Columns, data_dir: Path |
             path,
             timestamp_field=plan.timestamp_field,
             id_field=plan.id_field,
-            columns=columns,
+            columns=plan.columns,
             on_rejected=lambda line, problem: console.print(f"line {line}: {problem}", markup=False, soft_wrap=True),
             on_progress=lambda: progress.update(task, completed=source.position),
         )
