@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -100,6 +101,16 @@ def rows(api: Api, deletions: str) -> int:
         )
 
 
+async def all_rows(api: Api) -> list[int]:
+    """The rows made before a deletion and after it. The event loop goes on: the API that refreshes them runs in it."""
+    return [await asyncio.to_thread(rows, api, deletions) for deletions in ("= 0", "= 1")]
+
+
+async def files_left(settings: Settings) -> list[Path]:
+    """The files of extractions."""
+    return list(settings.data_dir.glob("extractions/*/*/*"))
+
+
 async def test_a_deletion_ends_what_was_kept_in_all_replicas(api: Api) -> None:
     every = {"u0", "u1", "u2", "u3"}
     filtered = await filtered_key(api)
@@ -123,7 +134,7 @@ async def test_a_deletion_ends_what_was_kept_in_all_replicas(api: Api) -> None:
             assert len(orjson.loads(gzip.decompress(again.content))["result"]) == 4
             # Of what no deletion concerns the result stays; of all else none is left in the tables.
             assert (await asked(api, "GET", "/queries/saved/others/result"))["run_information"] == unread
-            wait_until(lambda: rows(api, "= 0") == 1 and rows(api, "= 1") > 3, 30)
+            await until(lambda: all_rows(api), lambda found: found[0] == 1 and found[1] > 3)
 
 
 async def test_a_deletion_that_was_done_while_the_api_was_away(settings: Settings, api: Api) -> None:
@@ -138,10 +149,10 @@ async def test_a_deletion_that_was_done_while_the_api_was_away(settings: Setting
             newest = writer.plane.deletions.get(deletion.id)
             return newest is not None and newest.done_at is not None
 
-        wait_until(done, 30)
+        await asyncio.to_thread(wait_until, done, 30)
     async with running_api(settings, api.project) as restarted:
         assert before == [{"u0", "u1", "u2", "u3"}] * 4
         assert await kept(restarted, filtered) == [set()] * 4
         answer = await restarted.http.get(restarted.root + file, headers={"Authorization": api.project.master_key})
         error_of(answer, 404, "ResourceNotFoundError")
-    wait_until(lambda: not list(settings.data_dir.glob("extractions/*/*/*")), 10)
+    await until(lambda: files_left(settings), lambda left: not left)
