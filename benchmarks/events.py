@@ -98,6 +98,8 @@ def raw_record(project_id: str, event: Event, collection: str = COLLECTION) -> b
             "id": event.id,
             "timestamp": event.timestamp,
             "received_at": event.timestamp,
+            "id_given": True,
+            "time_given": True,
             "ip": event.ip,
             "user_agent": event.user_agent,
             "addons": ADDONS,

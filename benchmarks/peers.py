@@ -37,7 +37,7 @@ def work(settings: Settings) -> Work:
     header = codec("event").header
 
     def event_of(value: bytes, partition: int, offset: int, record_time: int) -> tuple[bytes, bytes]:
-        key, id_, timestamp, received_at, times, addons, _, text, properties = read(
+        key, id_, timestamp, received_at, times, addons, _, text, properties, _ = read(
             value, partition, offset, record_time
         )
         if addons is not None:

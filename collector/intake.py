@@ -19,7 +19,7 @@ import structlog
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaException, Message, Producer, TopicPartition
 
 from collector.errors import TooLargeError
-from collector.records import Record, RequestRecords
+from collector.records import AS_GIVEN, Given, Record, RequestRecords
 from headwater import metrics
 from headwater.codec import codec
 from headwater.control import ControlPlane
@@ -128,9 +128,11 @@ class Intake:
                 why = ("unknown_project", "UnknownProjectError", f"There is no project {project_id}.")
                 letters += [dead_letter(Origin.of(one), STAGE, *why, now, *of) for one in messages]
                 continue
-            given = [event_of(message) for message in messages]
-            made = RequestRecords(self._settings, project_id, None, None).records(collection, given)
-            for message, event, one in zip(messages, given, made, strict=True):
+            events_given = [event_of(message) for message in messages]
+            found = [event for event, _ in events_given]
+            make = RequestRecords(self._settings, project_id, None, None).records
+            made = make(collection, found, given=[given for _, given in events_given])
+            for message, event, one in zip(messages, found, made, strict=True):
                 if isinstance(one, RuleError):
                     why = (_reason(event, one), one.name, one.description)
                     letters.append(dead_letter(Origin.of(message), STAGE, *why, now, *of))
@@ -150,8 +152,9 @@ class _NotNowError(Exception):
     """What is needed to judge a record is not there at the moment."""
 
 
-def event_of(message: Message) -> object:
-    """The event in a record of a producer's topic, to be judged like any other; a RuleError where it is no JSON.
+def event_of(message: Message) -> tuple[object, Given]:
+    """The event in a record of a producer's topic, to be judged like any other; a RuleError where it is no JSON. And whether id and
+    time are the producer's.
 
     Its id is what the header `id` says, else `keen.uniqueness_token` or `keen.id`, else follows from where the record stands; its
     timestamp is what the header `timestamp` says (ISO 8601, or milliseconds since 1970 UTC), else `keen.timestamp`, else the record's.
@@ -161,25 +164,28 @@ def event_of(message: Message) -> object:
         event = parse_json(value)
     except ValueError:
         error = explain_broken(value)
-        return RuleError(error.name, error.description.replace("The body", "The record", 1))
+        return RuleError(error.name, error.description.replace("The body", "The record", 1)), AS_GIVEN
     if type(event) is not dict:
-        return event
+        return event, AS_GIVEN
     keen = event.get("keen") or {}
     if type(keen) is not dict:
-        return event
+        return event, AS_GIVEN
+    id_given = time_given = True
     event["keen"] = keen
     headers = {name: _text(raw) for name, raw in dict(message.headers() or ()).items() if name in ("id", "timestamp")}
     if "id" in headers:
         keen["uniqueness_token"] = headers["id"]
     elif keen.get("uniqueness_token") is None and keen.get("id") is None:
+        id_given = False
         keen["uniqueness_token"] = origin_id(message.topic() or "", message.partition() or 0, message.offset() or 0)
     if "timestamp" in headers:
         keen["timestamp"] = _iso(headers["timestamp"])
     elif keen.get("timestamp") is None:
+        time_given = False
         kind, written_at = message.timestamp()
         if kind != TIMESTAMP_NOT_AVAILABLE:
             keen["timestamp"] = _iso(str(written_at))
-    return event
+    return event, Given(id_given, time_given)
 
 
 def _text(raw: str | bytes | None) -> str:

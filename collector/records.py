@@ -6,6 +6,7 @@ The datum is what headwater.codec would write (a test holds the two against each
 import time
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import orjson
 
@@ -28,7 +29,21 @@ KNOWN_ADDONS_MAX = 1_000
 KNOWN_ADDONS_BYTES = 4_096
 HEADS_KEPT = 4_096
 
+# id_given and time_given, by whether each is
+FACTS = ((b"\x00\x00", b"\x00\x01"), (b"\x01\x00", b"\x01\x01"))
+
 _known_addons: dict[int, set[bytes]] = {}  # by the depth that they were judged by; a set is emptied when full
+
+
+class Given(NamedTuple):
+    """Whether an event's `keen` has id and time from the sender, who says the same when the event is sent again: where it has
+    them at all."""
+
+    id: bool = True
+    time: bool = True
+
+
+AS_GIVEN = Given()
 
 
 class RequestRecords:
@@ -54,12 +69,17 @@ class RequestRecords:
         self._sender: bytes | None = None  # both as Avro, once an event asks for them
 
     def records(
-        self, collection: str, events: Sequence[object], *, good_values: bool = False
+        self,
+        collection: str,
+        events: Sequence[object],
+        *,
+        good_values: bool = False,
+        given: Sequence[Given] | None = None,
     ) -> list[Record | RuleError]:
         """For each event of a collection: its record, or what is wrong with it or with the collection's name.
 
         Changes the events. One that is a RuleError comes back as it is. `good_values` as `headwater.rules.parse_values`
-        says.
+        says; `given` for each event, where not all is.
         """
         try:
             check_collection_name(collection)
@@ -71,7 +91,7 @@ class RequestRecords:
         head = _head(self._project_id, collection)
         ids = _fresh_ids(len(events))
         made: list[Record | RuleError] = []
-        for event, text in zip(events, addons, strict=True):
+        for event, text, (id_given, time_given) in zip(events, addons, given or [AS_GIVEN] * len(events), strict=True):
             try:
                 if not good:
                     if type(event) is RuleError:
@@ -99,6 +119,7 @@ class RequestRecords:
                 identity.encode(),
                 self._received if timestamp is None else GIVEN + avro_long(timestamp),
                 self._received,
+                FACTS[id_given and client_id is not None][time_given and timestamp is not None],
                 NOBODY if text is None and PLACEHOLDER not in properties else self._asked(text),
                 _size(properties),
                 properties,

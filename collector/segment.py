@@ -24,7 +24,7 @@ from collector.endpoint import IMAGE, PIXEL, TURN, Answer, Handler, Headers, end
 from collector.errors import ApiError, not_allowed, refused
 from collector.lenient_json import parse_lenient
 from collector.publish import Publisher
-from collector.records import Record, RequestRecords
+from collector.records import Given, Record, RequestRecords
 from collector.request import Request, Scope
 from collector.segment_mapping import Mapped, cloud_events, device_events, identified, switched_on
 from collector.segment_messages import TYPES, Envelope, Message, batch_of, message_of, message_of_query, object_of
@@ -325,7 +325,9 @@ def _made(
         made[position] = (b"", orjson.dumps(envelope))
     for collection, positions in by_collection.items():
         together = [events[position].event for position in positions]
-        made.update(zip(positions, make.records(collection, together, good_values=good_values), strict=True))
+        given = [Given(time=events[position].time_given) for position in positions]
+        records = make.records(collection, together, good_values=good_values, given=given)
+        made.update(zip(positions, records, strict=True))
     return [made[position] for position in range(len(events))]
 
 

@@ -21,13 +21,14 @@ NESTED_MAX = 200  # levels of objects whose names are put right; events may have
 class Mapped(NamedTuple):
     """An event and the collection that it goes to, or what the processors are to know of a user.
 
-    `user` is whom the record is to be kept in order with, if anybody.
+    `user` is whom the record is to be kept in order with, if anybody; `time_given` as a message has it.
     """
 
     collection: str
     event: dict[str, Any]
     user: str | None = None
     is_event: bool = True
+    time_given: bool = True
 
 
 class _AddOn(NamedTuple):
@@ -72,7 +73,7 @@ def cloud_events(message: Message, settings: ProjectSettings) -> list[Mapped]:
     The first has the message's id, the others ids that follow from it. Raises RuleError for a track without an event's name.
     """
     return [
-        Mapped(collection, _cloud_event(message, properties, settings, identity))
+        Mapped(collection, _cloud_event(message, properties, settings, identity), time_given=message.time_given)
         for collection, properties, identity in _occasions(message, settings)
     ]
 
@@ -81,7 +82,12 @@ def device_events(message: Message, settings: ProjectSettings) -> list[Mapped]:
     """What `cloud_events` says, in the form of device mode: who it was is in `user`, whose traits the processors attach."""
     user = _known_by(message)
     return [
-        Mapped(collection, _device_event(message, user, properties, settings, identity), user)
+        Mapped(
+            collection,
+            _device_event(message, user, properties, settings, identity),
+            user,
+            time_given=message.time_given,
+        )
         for collection, properties, identity in _occasions(message, settings)
     ]
 

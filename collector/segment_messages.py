@@ -22,6 +22,7 @@ class Message:
     type: str
     id: str | None  # messageId: the same on every retry
     timestamp: str | None  # ISO 8601, the client's clock put right; None for the time of receipt
+    time_given: bool  # whether that is the same on every retry: where nothing is known of the client's clock, it is not put right
     user_id: str | None
     anonymous_id: str | None
     properties: Mapping[str, Any]
@@ -77,12 +78,15 @@ def message_of(given: object, envelope: Envelope, implied: str | None = None) ->
     if kind not in TYPES:
         raise RuleError("InvalidMessageError", f"Member 'type' is {str(kind)[:80]!r}: it must be {', '.join(TYPES)}.")
     behind = envelope.behind
+    tells_clock = behind is not None
     if behind is None:
         behind = clock_behind(given.get("sentAt"), envelope.received)
+        tells_clock = bool(given.get("sentAt"))
     return Message(
         type=kind,
         id=_text(given.get("messageId")),
         timestamp=_corrected(given.get("timestamp"), behind) or _corrected(given.get("originalTimestamp"), behind),
+        time_given=not tells_clock,
         user_id=_text(given.get("userId")),
         anonymous_id=_text(given.get("anonymousId")) or _text(given.get("sessionId")),
         properties=object_of(given.get("properties")),
@@ -96,7 +100,9 @@ def clock_behind(sent_at: object, received: int) -> int:
     """By how many milliseconds a client's clock is behind, going by when it says that it sent: whole minutes, and nothing
     within five.
 
-    A retry says another `sentAt` and comes at another time, but their difference is the clock's; so rounded it is the same.
+    A retry says another `sentAt` and comes at another time, but their difference is the clock's; so rounded it is nearly
+    always the same. It is not about the five minutes, half way between two whole ones, and where a client stores what it sends
+    with a `sentAt` (as Segment's for phones): no such time can tell a repetition, the id does.
     """
     sent = _milliseconds(sent_at)
     if sent is None or abs(received - sent) <= SKEW_MILLISECONDS:

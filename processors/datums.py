@@ -10,13 +10,15 @@ from functools import lru_cache
 from headwater.codec import HEADER_LENGTH
 from headwater.container import avro_long
 
-# What `raw_event` reads: the fields of schemas/raw_event.1.avsc. A newer version is the codec's to read.
+# What `raw_event` reads: the fields of schemas/raw_event.2.avsc. A newer version is the codec's to read.
 RAW_EVENT_FIELDS = {
     "project_id": "string",
     "collection": "string",
     "id": ["null", "string"],
     "timestamp": ["null", {"type": "long"}],
     "received_at": ["null", {"type": "long"}],
+    "id_given": "boolean",
+    "time_given": "boolean",
     "ip": ["null", "string"],
     "user_agent": ["null", "string"],
     "addons": ["null", "string"],
@@ -25,24 +27,37 @@ RAW_EVENT_FIELDS = {
 
 
 RawDatum = tuple[
-    tuple[str, str], bytes | None, int | None, int | None, bytes | None, str | None, str | None, str | None, bytes
+    tuple[str, str],
+    bytes | None,
+    int | None,
+    int | None,
+    bytes | None,
+    bytes,
+    str | None,
+    str | None,
+    str | None,
+    bytes,
 ]
 """The fields of a raw_event record: project and collection, id, timestamp, received_at; timestamp and received_at as they
-are encoded in an event's record; ip, user_agent, addons, properties.
+are encoded in an event's record; id_given and time_given, a byte each, 0 or 1; ip, user_agent, addons, properties.
 
 The encoded times are None where one of the two is not given, or is further away than six bytes reach, or the id is not given
 as a UUID in its canonical form.
 """
 
-# id (a UUID in its canonical form), timestamp and received_at, all given, both times between 1970 and 2248: six bytes each.
+# id (a UUID in its canonical form), timestamp and received_at, all there, both times between 1970 and 2248: six bytes
+# each; id_given and time_given.
 _USUAL = re.compile(
     rb"\x02\x48([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
-    rb"\x02([\x80-\xff]{5}[\x00-\x7f])\x02([\x80-\xff]{5}[\x00-\x7f])"
+    rb"\x02([\x80-\xff]{5}[\x00-\x7f])\x02([\x80-\xff]{5}[\x00-\x7f])([\x00\x01]{2})"
 ).match
 
 
+FACTS = frozenset({b"\x00\x00", b"\x00\x01", b"\x01\x00", b"\x01\x01"})
+
+
 def raw_event(data: bytes) -> RawDatum:
-    """The fields of a raw_event record (version 1).
+    """The fields of a raw_event record (version 2).
 
     Raises ValueError or IndexError where the datum is none.
     """
@@ -62,7 +77,7 @@ def raw_event(data: bytes) -> RawDatum:
     times: bytes | None
     usual = _USUAL(data, at)
     if usual is not None:
-        id_, one, other = usual.groups()
+        id_, one, other, facts = usual.groups()
         timestamp = received_at = _milliseconds(one)
         if other != one:
             received_at = _milliseconds(other)
@@ -73,6 +88,10 @@ def raw_event(data: bytes) -> RawDatum:
         timestamp, at = _optional_long(data, at)
         received_at, at = _optional_long(data, at)
         times = None
+        facts = data[at : at + 2]
+        if facts not in FACTS:
+            raise ValueError("a boolean is neither 0 nor 1")
+        at += 2
     texts: list[str | None] = []
     for _ in range(3):  # ip, user_agent, addons
         branch = data[at]
@@ -96,7 +115,7 @@ def raw_event(data: bytes) -> RawDatum:
     if at + (size >> 1) != len(data) or size & 1:
         raise ValueError(f"{len(data)} bytes are not what the datum says")
     ip, user_agent, addons = texts
-    return (names, id_, timestamp, received_at, times, ip, user_agent, addons, data[at:])
+    return (names, id_, timestamp, received_at, times, facts, ip, user_agent, addons, data[at:])
 
 
 def event(prefix: bytes, id_: bytes, times: bytes, processed: bytes, properties: bytes) -> bytes:

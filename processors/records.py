@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 import orjson
@@ -36,6 +37,22 @@ class UnreadableError(ValueError):
     """The bytes are no record of the raw topic."""
 
 
+class Given(IntEnum):
+    """What an event has again when its sender sends it again."""
+
+    NOT_THE_ID = 0
+    ID_AND_TIME = 1
+    ID_ONLY = 2
+
+
+_GIVEN = {  # by id_given and time_given
+    b"\x00\x00": Given.NOT_THE_ID,
+    b"\x00\x01": Given.NOT_THE_ID,
+    b"\x01\x00": Given.ID_ONLY,
+    b"\x01\x01": Given.ID_AND_TIME,
+}
+
+
 class RawEvent(NamedTuple):
     """One event as read, its placeholders replaced.
 
@@ -52,6 +69,7 @@ class RawEvent(NamedTuple):
     size: int
     text: bytes
     properties: dict[str, Any]
+    given: Given
 
 
 _event = tuple.__new__  # what RawEvent(...) does, in a third of its time
@@ -84,7 +102,7 @@ class RawReader:
             return self._from_envelope(value, partition, offset, record_time)
         else:
             datum = self._of_another_version(value)
-        key, id_, timestamp, received_at, times, ip, user_agent, addons, text = datum
+        key, id_, timestamp, received_at, times, facts, ip, user_agent, addons, text = datum
         filled: bytes | None = text
         if PLACEHOLDER_BYTES in text:
             filled = fill_text(text, ip, user_agent)
@@ -105,7 +123,9 @@ class RawReader:
                 id_ = origin_id(self._topic, partition, offset).encode()
             elif CANONICAL_ID(id_) is None:
                 id_ = event_id(key[0], id_.decode()).encode()
-        return _event(RawEvent, (key, id_, timestamp, received_at, times, addons, len(text), filled, properties))
+        return _event(
+            RawEvent, (key, id_, timestamp, received_at, times, addons, len(text), filled, properties, _GIVEN[facts])
+        )
 
     def _properties(self, text: bytes) -> dict[str, Any]:
         """The object in JSON text, its integers exact."""
@@ -134,6 +154,7 @@ class RawReader:
             record["timestamp"],
             record["received_at"],
             None,
+            bytes((record["id_given"], record["time_given"])),
             record["ip"],
             record["user_agent"],
             record["addons"],
@@ -166,7 +187,10 @@ class RawReader:
         given_id = _text(envelope, "id") or reserved.client_id
         timestamp = _time(envelope, "timestamp")
         if timestamp is None:
-            timestamp = record_time if reserved.timestamp is None else reserved.timestamp
+            timestamp = reserved.timestamp
+        given = bytes((bool(given_id), timestamp is not None))
+        if timestamp is None:
+            timestamp = record_time
         received_at = _time(envelope, "received_at")
         if received_at is None:
             received_at = record_time
@@ -186,6 +210,7 @@ class RawReader:
             size,
             text,
             properties,
+            _GIVEN[given],
         )
 
 

@@ -141,6 +141,8 @@ class KafkaWriter:
             "collection": event.collection,
             "id": identity,
             "timestamp": reserved.timestamp,
+            "id_given": True,
+            "time_given": reserved.timestamp is not None,
             "addons": None if reserved.addons is None else orjson.dumps(reserved.addons).decode(),
             "properties": text.decode(),
         }

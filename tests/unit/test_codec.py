@@ -109,4 +109,4 @@ def _sample(kind: Any) -> Any:
     if isinstance(kind, list):
         return _sample(kind[-1])
     name = kind["type"] if isinstance(kind, dict) else kind
-    return {"string": "x", "long": 5, "int": 5, "bytes": b"x", "null": None}[name]
+    return {"string": "x", "long": 5, "int": 5, "bytes": b"x", "boolean": True, "null": None}[name]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.errors import TooLargeError
-from collector.records import Record, RequestRecords
+from collector.records import Given, Record, RequestRecords
 from headwater.codec import codec
 from headwater.identity import event_id
 from headwater.rules import TIMESTAMP_MAX, TIMESTAMP_MIN, RuleError, parse_json, parse_values
@@ -61,6 +61,22 @@ def test_the_datum_is_the_codecs(
         assert record["id"] == event_id(PROJECT, token)
     assert str(uuid.UUID(record["id"])) == record["id"]
     assert (record["ip"], record["user_agent"]) == (ip, user_agent)
+
+
+def test_a_record_says_what_the_client_gave() -> None:
+    def facts(keen: dict[str, Any], *given: Given) -> tuple[bool, bool]:
+        [made_of_it] = make().records("c", [{"a": 1, "keen": keen}], given=given or None)
+        assert not isinstance(made_of_it, RuleError)
+        record = codec("raw_event").decode(made_of_it[1])
+        return record["id_given"], record["time_given"]
+
+    both = {"id": "7", "timestamp": "2026-02-01"}
+    assert facts({}) == facts({}, Given()) == (False, False)
+    assert facts({"timestamp": "2026-02-01"}) == (False, True)
+    assert facts({"id": "7"}) == facts({"uniqueness_token": "7"}) == (True, False)
+    assert facts(both) == (True, True)
+    assert facts(both, Given(time=False)) == (True, False)
+    assert facts(both, Given(id=False)) == (False, True)
 
 
 @given(st.integers(TIMESTAMP_MIN, TIMESTAMP_MAX))

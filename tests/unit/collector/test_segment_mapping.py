@@ -234,8 +234,9 @@ def test_device_mode_says_who_in_user_and_nothing_that_no_add_on_needs() -> None
 
 
 def test_an_identify_of_device_mode() -> None:
-    def told(**members: Any) -> Mapped | None:
-        return identified(message_of({"type": "identify", "timestamp": TIME, **members}, ALONE))
+    def told(**members: Any) -> tuple[Any, ...] | None:
+        mapped = identified(message_of({"type": "identify", "timestamp": TIME, **members}, ALONE))
+        return None if mapped is None else (mapped.collection, mapped.event, mapped.user, mapped.is_event)
 
     keen = {"timestamp": TIME}
     assert told(userId="u", anonymousId="a", traits={"a.b": 1}) == (

@@ -82,6 +82,13 @@ def test_an_envelope_has_what_its_messages_have_in_common() -> None:
     assert (message.id, message.user_id, message.user) == ("7", "5", "5")
 
 
+def test_a_time_that_another_clock_reading_may_change_is_not_called_the_clients() -> None:
+    track = {"type": "track", "timestamp": iso(RECEIVED)}
+    assert message_of(track, Envelope.of({}, RECEIVED)).time_given
+    assert not message_of(track | {"sentAt": iso(RECEIVED)}, Envelope.of({}, RECEIVED)).time_given
+    assert not message_of(track, Envelope.of({"sentAt": iso(RECEIVED)}, RECEIVED)).time_given
+
+
 def test_older_names_and_nulls() -> None:
     message = message_of(
         {"userId": None, "sessionId": "s", "options": {"ip": "1"}, "properties": None},

@@ -19,6 +19,8 @@ raw_events = st.fixed_dictionaries(
         "id": st.none() | st.text(max_size=200),
         "timestamp": st.none() | longs,
         "received_at": st.none() | longs,
+        "id_given": st.booleans(),
+        "time_given": st.booleans(),
         "ip": st.none() | st.text(max_size=80),
         "user_agent": st.none() | st.text(max_size=300),
         "addons": st.none() | st.text(max_size=300),
@@ -43,9 +45,10 @@ usual_events = st.builds(
 
 def fields_of(read: datums.RawDatum) -> dict[str, Any]:
     """The fields as the codec has them."""
-    (project, collection), id_, timestamp, received_at, _, *texts, properties = read
+    (project, collection), id_, timestamp, received_at, _, facts, *texts, properties = read
     id_text = None if id_ is None else id_.decode()
-    fields = (project, collection, id_text, timestamp, received_at, *texts, properties.decode())
+    id_given, time_given = map(bool, facts)
+    fields = (project, collection, id_text, timestamp, received_at, id_given, time_given, *texts, properties.decode())
     return dict(zip(datums.RAW_EVENT_FIELDS, fields, strict=True))
 
 

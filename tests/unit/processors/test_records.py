@@ -1,18 +1,20 @@
 """Reading raw records."""
 
+import io
 import uuid
 from typing import Any
 
+import fastavro
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.codec import codec
+from headwater.codec import MARKER, codec, schema_fingerprint, schemas_folder
 from headwater.identity import event_id, origin_id
 from headwater.rules import TIMESTAMP_MAX, TIMESTAMP_MIN, RuleError
 from processors.datums import times
-from processors.records import RawEvent, RawReader, UnreadableError
+from processors.records import Given, RawEvent, RawReader, UnreadableError
 
 TOPIC, PARTITION, OFFSET, TIME = "raw", 3, 17, 1_769_904_000_000
 PROJECT = "a1" * 12
@@ -43,6 +45,31 @@ def test_what_is_given_stays(make: Any) -> None:
     id_ = str(uuid.uuid4())
     event = read(make(id=id_, timestamp=1, received_at=2, ip="::1", user_agent="ua", addons="[]"))
     assert event[:6] == ((PROJECT, "c"), id_.encode(), 1, 2, times(1, 2), "[]")
+
+
+def test_what_the_sender_gave_is_told_by_the_collector_and_seen_in_envelopes() -> None:
+    assert read(avro(id="7", timestamp=1)).given == Given.NOT_THE_ID
+    assert read(avro(id="7", id_given=True)).given == Given.ID_ONLY
+    assert read(avro(id=str(uuid.uuid4()), timestamp=1, received_at=2, id_given=True)).given == Given.ID_ONLY
+    assert read(avro(id="7", timestamp=1, id_given=True, time_given=True)).given == Given.ID_AND_TIME
+    assert read(avro(timestamp=1, time_given=True)).given == Given.NOT_THE_ID
+    assert read(envelope()).given == read(envelope(timestamp=1)).given == Given.NOT_THE_ID
+    assert read(envelope(id="")).given == Given.NOT_THE_ID
+    assert read(envelope(id="7")).given == Given.ID_ONLY
+    assert read(envelope(properties={"keen": {"uniqueness_token": "7"}})).given == Given.ID_ONLY
+    assert read(envelope(id="7", timestamp=1)).given == Given.ID_AND_TIME
+    assert read(envelope(id="7", properties={"keen": {"timestamp": "2026-02-01"}})).given == Given.ID_AND_TIME
+
+
+def test_a_record_of_the_first_version_is_read() -> None:
+    first = fastavro.parse_schema(orjson.loads((schemas_folder() / "raw_event.1.avsc").read_bytes()))
+    header = MARKER + schema_fingerprint(first)
+    record = {"project_id": PROJECT, "collection": "c", "id": "7", "timestamp": 1, "properties": '{"a":1}'}
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, first, record)
+    event = read(header + out.getvalue())
+    assert (event.id, event.timestamp, event.received_at) == (event_id(PROJECT, "7").encode(), 1, TIME)
+    assert (event.properties, event.given) == ({"a": 1}, Given.NOT_THE_ID)
 
 
 @pytest.mark.parametrize("make", [avro, envelope])
