@@ -1,19 +1,18 @@
-"""The collector against a bare loop on the same server: batches of 100 and single events, acks=all."""
+"""The collector against a bare loop on the same server: batches of 100 and single events, acks=all; and its other dialects."""
 
 import gc
 import itertools
 import tempfile
 import time
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from statistics import quantiles
 
-import orjson
 import uvloop
 
-from benchmarks.events import ADDONS, COLLECTION, Event, generate
-from benchmarks.http_load import bulk_requests, request, send_all
+from benchmarks.dialects import Dialect, Dialects
+from benchmarks.events import generate
+from benchmarks.http_load import send_all
 from benchmarks.measure import Benchmark, Figures, Goal, Meter
 from benchmarks.stack import Stack
 from headwater.control import ControlWriter
@@ -28,7 +27,7 @@ SINGLE_CONNECTIONS = 64
 WARM_UP_SECONDS = 1.0
 SECONDS = 5.0
 
-BATCHES, SINGLES = f"batches of {BATCH}", "single events"
+BATCHES, SINGLES = f"batches of {BATCH}", "single events"  # of Keen's API, as `Dialects.keen` names them
 HEADWATER, BARE = "collector", "bare loop"
 
 
@@ -51,9 +50,7 @@ def run(rounds: int) -> Benchmark:
             Goal(f"{HEADWATER}, {SINGLES}", 6_000),
         ),
     )
-    events = [_json(event) for event in generate(EVENTS)]
-    gc.collect()
-    gc.freeze()
+    events = generate(EVENTS)
     with tempfile.TemporaryDirectory() as folder, Stack(Path(folder)) as stack:
         stack.start_kafka()
         for _ in range(rounds):
@@ -61,25 +58,17 @@ def run(rounds: int) -> Benchmark:
             create_base_topics(settings)
             with ControlWriter(settings) as writer:
                 project = writer.create_project("benchmark")
-            path = f"/3.0/projects/{project.id}/events"
-            batches = bulk_requests(path, project.write_key, COLLECTION, events, BATCH)
-            singles = [request(f"{path}/{COLLECTION}", project.write_key, event) for event in events]
-            for case in (HEADWATER, BARE):
+                dialects = Dialects(project.id, project.write_key, events, BATCH)
+                writer.change_settings(project.id, dialects.settings)
+            both = dialects.keen(BATCH_CONNECTIONS, SINGLE_CONNECTIONS)
+            others = dialects.others(BATCH_CONNECTIONS, SINGLE_CONNECTIONS)
+            gc.collect()
+            gc.freeze()
+            for case, sent in ((HEADWATER, (*both, *others)), (BARE, both)):
                 with _service(stack, settings, case) as (child, port):
-                    for kind, requests, each, connections in (
-                        (BATCHES, batches, BATCH, BATCH_CONNECTIONS),
-                        (SINGLES, singles, 1, SINGLE_CONNECTIONS),
-                    ):
-                        figures = _measure(child, port, itertools.cycle(requests), each, connections)
-                        benchmark.add(f"{case}, {kind}", **figures)
+                    for dialect in sent:
+                        benchmark.add(f"{case}, {dialect.name}", **_measure(child, port, dialect))
     return benchmark
-
-
-def _json(event: Event) -> bytes:
-    """The event as a client sends it: its time and its add-ons under `keen`."""
-    properties = orjson.loads(event.properties)
-    keen = {"timestamp": _iso(event.timestamp), "addons": orjson.loads(ADDONS), "uniqueness_token": event.id}
-    return orjson.dumps(properties | {"keen": keen})
 
 
 def _service(stack: Stack, settings: Settings, case: str) -> AbstractContextManager[tuple[Child, int]]:
@@ -88,16 +77,12 @@ def _service(stack: Stack, settings: Settings, case: str) -> AbstractContextMana
     return stack.http_peer(settings, "benchmarks.bare_collector")
 
 
-def _measure(child: Child, port: int, requests: Iterator[bytes], each: int, connections: int) -> Figures:
-    uvloop.run(send_all(port, requests, connections, time.perf_counter() + WARM_UP_SECONDS))
+def _measure(child: Child, port: int, dialect: Dialect) -> Figures:
+    requests = itertools.cycle(dialect.requests)
+    uvloop.run(send_all(port, requests, dialect.connections, time.perf_counter() + WARM_UP_SECONDS))
     meter, began = Meter(child.pid), time.perf_counter()
-    answers = uvloop.run(send_all(port, requests, connections, began + SECONDS))
-    events = len(answers.answered) * each
+    answers = uvloop.run(send_all(port, requests, dialect.connections, began + SECONDS))
+    events = len(answers.answered) * dialect.size
     value = events / (answers.answered[-1] - began)
     percentiles = quantiles(answers.milliseconds(), n=100, method="inclusive")
     return {"value": value, "p50 ms": percentiles[49], "p99 ms": percentiles[98]} | meter.figures(events)
-
-
-def _iso(milliseconds: int) -> str:
-    seconds, rest = divmod(milliseconds, 1_000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:03d}Z"

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from benchmarks.stack import BenchmarkError
 
@@ -22,10 +23,13 @@ class Answers:
         return sorted((b - a) * 1_000 for a, b in zip(self.sent, self.answered, strict=True))
 
 
-def request(path: str, key: str, body: bytes) -> bytes:
-    """The bytes of a POST of JSON."""
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {key}\r\nContent-Type: application/json\r\n"
-    return head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body
+def request(path: str, key: str | None, body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> bytes:
+    """The bytes of a POST, of JSON unless `headers` says otherwise; the key, where there is one, in Authorization."""
+    given = {"Host": "localhost", "Content-Type": "application/json"} | dict(headers)
+    if key is not None:
+        given["Authorization"] = key
+    lines = "".join(f"{name}: {value}\r\n" for name, value in given.items())
+    return f"POST {path} HTTP/1.1\r\n{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def get(path: str, key: str) -> bytes:
