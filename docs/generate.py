@@ -1,6 +1,7 @@
 """Writes the reference pages of docs/ from the declarations in the code. `scripts/docs`, or with --check to compare only.
 
-With --answers it first asks the examples of docs/queries.md anew, of a stack that it starts and ends, and records the answers.
+With --answers it first asks the examples of docs/queries.md and the questions of docs/data-models.md anew, of a stack that it starts
+and ends, and records the answers.
 """
 
 import json
@@ -189,6 +190,13 @@ def queries_page() -> str:
     return page.queries_page(table)
 
 
+def data_models_page() -> str:
+    """What to collect: the models of docs/models with their questions and recorded answers."""
+    from docs.models import page
+
+    return page.data_models_page(table)
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "project-settings.md": project_settings_page,
@@ -198,6 +206,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "addons.md": addons_page,
     "cli.md": cli_page,
     "queries.md": queries_page,
+    "data-models.md": data_models_page,
 }
 
 
@@ -209,7 +218,7 @@ def page(name: str) -> str:
 def main(arguments: list[str]) -> int:
     """Write the pages, or with --check name those that are out of date and return 1."""
     if "--answers" in arguments:
-        from docs.queries.record import record
+        from docs.recording import record
 
         record()
     stale = [name for name in PAGES if not (DOCS / name).exists() or (DOCS / name).read_text() != page(name)]
