@@ -3,8 +3,8 @@
 The processors' state is the compacted topic `<prefix>.state`, one partition for each of the raw topic. A partition's
 records are written in transactions together with its watermark, so whoever follows the topic with
 `isolation.level=read_committed` sees each partition exactly as of some raw offset. Keys are text,
-`<partition>/<kind>/<project>/<collection>` (the last two only where the kind has them, and of a `user` the last is who it
-is); a value follows the schema that its kind names. A collection's figures are the sum over its partitions.
+`<partition>/<kind>/<project>/<collection>` (the last two only where the kind has them; of a `user` the last is who it is, of
+`ids` a number is in the project's place); a value follows the schema that its kind names. A collection's figures are the sum over its partitions.
 
 Windows end now: `now` (milliseconds since 1970 UTC, as all times here) is an argument wherever they are cut. What lies
 further back shows in the totals only, and so does what claims to come from the future.
@@ -23,7 +23,7 @@ DAY = 24 * HOUR
 KEPT = {MINUTE: 60, HOUR: 48, DAY: 30}  # how many windows of each length are kept, the current one among them
 AHEAD = 5 * MINUTE  # clocks differ: an event this far ahead still counts in its window, once that has begun
 
-Kind = Literal["watermark", "ownership", "aggregates", "catalogue", "user"]
+Kind = Literal["watermark", "ownership", "aggregates", "catalogue", "user", "ids"]
 Windows = dict[int, list[int]]  # the window's number since 1970 -> [events, bytes]
 
 

@@ -62,6 +62,10 @@ acknowledge_seconds = _histogram(
 
 # Processors
 records_processed = _counter("processor_records_total", "Raw records processed, dead letters among them.")
+repetitions = _counter(
+    "processor_repetitions_total", "Events dropped because one with the same id was put out before: sent again."
+)
+window_ids = _gauge("processor_window_ids", "Ids kept to drop what is sent again, by partition.", "partition")
 dead_letters = _counter("dead_letters_total", "Records given up, by stage and reason.", "stage", "reason")
 rewinds = _counter("processor_rewinds_total", "Times that a partition was read again from its last settled offset.")
 settles = _counter("processor_settles_total", "Settles, by outcome: done, failed, fenced.", "outcome")

@@ -126,6 +126,17 @@ class Settings(BaseSettings):
     max_paths: int = Field(
         1_000, ge=1, description="Property paths that the catalogue keeps for a collection; more are counted only."
     )
+    id_window_hours: float = Field(
+        24.0,
+        gt=0,
+        le=720,
+        description="How long a processor keeps the ids of events to drop what is sent again with another time (ids.window of a project says of which events),",
+    )
+    id_window_max_ids: int = Field(
+        1_000_000,
+        ge=1,
+        description="and how many of each partition of the raw topic: the oldest go first. On disk, about 40 bytes each; and 16 in the state topic.",
+    )
     settle_seconds: float = Field(
         0.5,
         gt=0,

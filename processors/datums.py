@@ -5,6 +5,7 @@ union the number of its branch and the value.
 """
 
 import re
+from enum import IntEnum
 from functools import lru_cache
 
 from headwater.codec import HEADER_LENGTH
@@ -53,7 +54,20 @@ _USUAL = re.compile(
 ).match
 
 
-FACTS = frozenset({b"\x00\x00", b"\x00\x01", b"\x01\x00", b"\x01\x01"})
+class Given(IntEnum):
+    """What an event has again when its sender sends it again."""
+
+    NOT_THE_ID = 0
+    ID_AND_TIME = 1
+    ID_ONLY = 2
+
+
+GIVEN = {  # by id_given and time_given
+    b"\x00\x00": Given.NOT_THE_ID,
+    b"\x00\x01": Given.NOT_THE_ID,
+    b"\x01\x00": Given.ID_ONLY,
+    b"\x01\x01": Given.ID_AND_TIME,
+}
 
 
 def raw_event(data: bytes) -> RawDatum:
@@ -89,7 +103,7 @@ def raw_event(data: bytes) -> RawDatum:
         received_at, at = _optional_long(data, at)
         times = None
         facts = data[at : at + 2]
-        if facts not in FACTS:
+        if facts not in GIVEN:
             raise ValueError("a boolean is neither 0 nor 1")
         at += 2
     texts: list[str | None] = []

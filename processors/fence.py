@@ -63,8 +63,8 @@ class FencedWriter:
         owner = {"worker": self._worker, "taken_at": int(time.time() * 1000)}
         return self.write({table_key(self._partition, "ownership"): codec("ownership").encode(owner)})
 
-    def write(self, changes: Mapping[bytes, bytes]) -> int:
-        """Write records in one transaction; return the offset of the last. Raises FencedError or WriteError."""
+    def write(self, changes: Mapping[bytes, bytes | None]) -> int:
+        """Write records in one transaction, a None deletes its key; return the offset of the last. Raises FencedError or WriteError."""
         try:
             self._producer.begin_transaction()
             for key, value in changes.items():
@@ -79,7 +79,7 @@ class FencedWriter:
         self._producer.purge()
         self._producer.close()
 
-    def _produce(self, key: bytes, value: bytes) -> None:
+    def _produce(self, key: bytes, value: bytes | None) -> None:
         while True:
             try:
                 self._producer.produce(self._topic, value, key, partition=self._partition, on_delivery=self._delivered)

@@ -4,7 +4,7 @@ Pure but for what it calls: routes and enricher answer from memory, output queue
 collection's topic or as a dead letter; whatever goes wrong with one record concerns that record only.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple
 
 import orjson
@@ -12,7 +12,7 @@ from aiokafka.structs import ConsumerRecord
 
 from headwater.catalogue import Paths, add_path
 from headwater.container import avro_long
-from headwater.metrics import records_processed
+from headwater.metrics import records_processed, repetitions
 from headwater.rules import RuleError
 from headwater.segment_users import ATTACH, IDENTIFY
 from headwater.settings import Settings
@@ -22,8 +22,10 @@ from processors.addons import AddonError
 from processors.catalogue import Surveyor
 from processors.dead_letters import DeadLetters, RefusedError
 from processors.enrich import NOTHING_ADDED, Enricher, Outputs, Shapes
+from processors.id_window import id_digest
 from processors.output import Output
 from processors.records import RawEvent, RawReader, UnreadableError
+from processors.repetitions import Repetitions
 from processors.routing import Key, Route, Routes
 from processors.state import PartitionState
 from processors.users import Users
@@ -57,10 +59,13 @@ class _Refused(NamedTuple):
 class _Slice:
     """What a slice has for one collection, in columns."""
 
-    __slots__ = ("events", "outputs", "records", "route", "shapes", "values")
+    __slots__ = ("digests", "events", "looked_for", "outputs", "records", "repeated", "route", "shapes", "values")
 
-    def __init__(self, route: Route) -> None:
+    def __init__(self, route: Route, looked_for: int) -> None:
         self.route = route
+        self.looked_for = looked_for
+        self.digests: dict[int, bytes] = {}  # of the ids that are looked for, by the event's position
+        self.repeated: list[tuple[bytes, ConsumerRecord]] = []  # and what was dropped
         self.records: list[ConsumerRecord] = []
         self.events: list[RawEvent] = []
         self.outputs: list[Outputs] = []
@@ -75,6 +80,7 @@ class _Slice:
         self.shapes = [self.shapes[position] for position in kept]
         self.events = [self.events[position] for position in kept]
         self.values = [self.values[position] for position in kept]
+        self.digests = {}
 
 
 class _Batch:
@@ -94,13 +100,13 @@ class _Batch:
 
     def take(self, part: _Slice, paths: Paths) -> None:
         """Add a slice with at least one event."""
-        _, ids, timestamps, received, _, _, sizes, _, _ = zip(*part.events, strict=True)
+        _, ids, timestamps, received, _, _, sizes, _, _, _ = zip(*part.events, strict=True)
         self.ids += ids
         self.values += part.values
         self.timestamps += timestamps
         self.received += received
         self.sizes += sizes
-        self.offset = part.records[-1].offset
+        self.offset = max(self.offset, part.records[-1].offset)
         for path, seen in paths.items():
             add_path(self.paths, path, *seen)
 
@@ -108,11 +114,21 @@ class _Batch:
 class _Block:
     """What becomes of a block, until nothing can stand against it any more."""
 
-    def __init__(self, state: PartitionState) -> None:
+    def __init__(self, state: PartitionState, now: int) -> None:
         self.users = Users(state)
+        self.repetitions = Repetitions(state.ids, now)
         self.batches: dict[Key, _Batch] = {}
         self.refused: list[_Refused] = []
         self.unresolved: set[Key] = set()
+
+    def unlearn(self, part: _Slice, against: Iterable[int]) -> list[ConsumerRecord]:
+        """Events of a slice are not put out after all: the records that were dropped as their repetitions."""
+        forgotten = {part.digests[position] for position in against if position in part.digests}
+        for digest in forgotten:
+            self.repetitions.forget(digest)
+        undropped = [record for digest, record in part.repeated if digest in forgotten]
+        self.repetitions.dropped -= len(undropped)
+        return undropped
 
 
 class Pipeline:
@@ -134,7 +150,7 @@ class Pipeline:
         Raises UnresolvedError, OutputFullError, and KafkaException where output is impossible: nothing of the block has
         then been counted, and it has to be processed again.
         """
-        block = _Block(state)
+        block = _Block(state, now)
         for first in range(0, len(records), SLICE):
             self._add(records[first : first + SLICE], now, block)
         if block.unresolved:
@@ -150,30 +166,37 @@ class Pipeline:
             aggregates.add(batch.timestamps, batch.received, batch.sizes, batch.offset, now)
             catalogue.add(batch.paths, batch.offset, self._max_paths)
         block.users.keep()
+        block.repetitions.keep()
+        repetitions.inc(block.repetitions.dropped)
         records_processed.inc(len(records))
         self._output.poll()
 
     def _add(self, records: Sequence[ConsumerRecord], now: int, block: _Block) -> None:
         """Add what comes of a slice of records."""
+        again: list[ConsumerRecord] = []
         for key, part in self._prepare(records, now, block).items():
+            block.repetitions.dropped += len(part.repeated)
             if not part.events:
                 continue
-            _, _, _, received, _, _, _, _, events = zip(*part.events, strict=True)
+            _, _, _, received, _, _, _, _, events, _ = zip(*part.events, strict=True)
             paths, against = self._surveyor.survey(events, received, part.outputs, part.shapes)
             if against:
                 for position, error in against.items():
                     block.refused.append(_Refused(part.records[position], error, "invalid_event", key))
+                again += block.unlearn(part, against)
                 part.remove(against)
             if part.events:
                 batch = block.batches.get(key)
                 if batch is None:
                     batch = block.batches[key] = _Batch(part.route.topic)
                 batch.take(part, paths)
+        if again:
+            self._add(again, now, block)
 
     def _prepare(self, records: Sequence[ConsumerRecord], now: int, block: _Block) -> dict[Key, _Slice]:
         """Read, enrich and encode events, by collection."""
         slices: dict[Key, _Slice] = {}
-        users = block.users
+        users, has, learn = block.users, block.repetitions.has, block.repetitions.learn
         processed = avro_long(now)
         read, enrich, event_record, dumps = self._reader.read, self._enricher.enrich, datums.event, orjson.dumps
         largest, too_large = self._output.largest, self._output.too_large
@@ -183,14 +206,20 @@ class Pipeline:
             except Exception as error:  # bytes from anywhere: none may stop the others
                 block.refused.append(_Refused(record, error, "unreadable"))
                 continue
-            key, id_, timestamp, received_at, times, addons, _, text, properties = event
+            key, id_, timestamp, received_at, times, addons, _, text, properties, given = event
+            digest = None
             try:
                 part = slices.get(key)
                 if part is None:
                     if key[1] == IDENTIFY:
                         users.identify(key[0], properties, timestamp)
                         continue
-                    part = slices[key] = _Slice(self._route(key))
+                    part = slices[key] = _Slice(self._route(key), self._routes.looked_for(key[0]))
+                if given >= part.looked_for:
+                    digest = id_digest(part.route.salt, id_)
+                    if has(digest):
+                        part.repeated.append((digest, record))
+                        continue
                 outputs, shapes = NOTHING_ADDED
                 if addons is not None:
                     others: str | None = addons
@@ -209,6 +238,9 @@ class Pipeline:
                 reason = "invalid_event" if addons is None else "addon_failed"
                 block.refused.append(_Refused(record, error, reason, key))
                 continue
+            if digest is not None:
+                learn(digest)
+                part.digests[len(part.events)] = digest
             part.records.append(record)
             part.events.append(event)
             part.outputs.append(outputs)

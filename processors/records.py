@@ -2,7 +2,6 @@
 
 import re
 from datetime import UTC, datetime
-from enum import IntEnum
 from typing import Any, NamedTuple
 
 import orjson
@@ -19,7 +18,7 @@ from headwater.rules import (
     take_reserved,
 )
 from processors import datums
-from processors.datums import RAW_EVENT_FIELDS, RawDatum, raw_event
+from processors.datums import GIVEN, RAW_EVENT_FIELDS, Given, RawDatum, raw_event
 from processors.placeholders import PLACEHOLDER_BYTES, fill, fill_text
 from processors.routing import Key
 
@@ -35,22 +34,6 @@ SAMPLED_RUN = b"000"
 
 class UnreadableError(ValueError):
     """The bytes are no record of the raw topic."""
-
-
-class Given(IntEnum):
-    """What an event has again when its sender sends it again."""
-
-    NOT_THE_ID = 0
-    ID_AND_TIME = 1
-    ID_ONLY = 2
-
-
-_GIVEN = {  # by id_given and time_given
-    b"\x00\x00": Given.NOT_THE_ID,
-    b"\x00\x01": Given.NOT_THE_ID,
-    b"\x01\x00": Given.ID_ONLY,
-    b"\x01\x01": Given.ID_AND_TIME,
-}
 
 
 class RawEvent(NamedTuple):
@@ -124,7 +107,7 @@ class RawReader:
             elif CANONICAL_ID(id_) is None:
                 id_ = event_id(key[0], id_.decode()).encode()
         return _event(
-            RawEvent, (key, id_, timestamp, received_at, times, addons, len(text), filled, properties, _GIVEN[facts])
+            RawEvent, (key, id_, timestamp, received_at, times, addons, len(text), filled, properties, GIVEN[facts])
         )
 
     def _properties(self, text: bytes) -> dict[str, Any]:
@@ -210,7 +193,7 @@ class RawReader:
             size,
             text,
             properties,
-            _GIVEN[given],
+            GIVEN[given],
         )
 
 

@@ -11,7 +11,7 @@ from headwater.settings import Settings
 from headwater.topics import state_topic
 from processors.table import StateTable
 
-BATCH_RECORDS = 5_000
+BATCH_RECORDS = 500  # chunks of ids have 16 KB, and 1,024 keys of the index
 POLL_SECONDS = 0.5
 
 log = structlog.get_logger("headwater.processors")

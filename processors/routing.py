@@ -14,6 +14,8 @@ from headwater.rules import RuleError, check_collection_name
 from headwater.settings import Settings
 from processors.datums import text
 from processors.dead_letters import RefusedError
+from processors.id_window import id_salt
+from processors.repetitions import LOOKED_FOR
 
 REFUSED_SECONDS = 5.0  # how long a refusal holds before project or cap are looked at again
 REFUSED_KEPT = 10_000
@@ -26,12 +28,13 @@ Key = tuple[str, str]  # project and collection
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Route:
-    """A collection's topic, and how its events' datums begin."""
+    """A collection's topic, how its events' datums begin, and what tells its ids from those of others."""
 
     project_id: str
     collection: str
     topic: str
     prefix: bytes
+    salt: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,11 @@ class Routes:
             return route
         refusal = self._refused.get(key)
         return refusal.error if refusal is not None and refusal.until > time.monotonic() else None
+
+    def looked_for(self, project_id: str) -> int:
+        """Which events of a project are repetitions where their id came before: those whose `given` is this or more."""
+        project = self._control.project(project_id)
+        return LOOKED_FOR["untimed" if project is None else project.settings.ids_window]
 
     def forget(self) -> None:
         """Look at every topic again before its next record: one may have been deleted."""
@@ -109,7 +117,9 @@ class Routes:
         for (project_id, collection), topic in wanted.items():
             if topic in existing[project_id]:
                 prefix = self._prefix + text(project_id) + text(collection)
-                self._routes[project_id, collection] = Route(project_id, collection, topic, prefix)
+                self._routes[project_id, collection] = Route(
+                    project_id, collection, topic, prefix, id_salt(project_id, collection)
+                )
 
     def _check(self, project_id: str, collection: str) -> None:
         if self._control.project(project_id) is None:

@@ -6,6 +6,7 @@ from typing import Literal
 from headwater.aggregates import Aggregates, table_key
 from headwater.codec import codec
 from processors.catalogue import Catalogue
+from processors.id_window import IdWindow
 
 WEIGHT_MAX = 15_000  # windows and paths that one partition keeps in memory between settles
 
@@ -13,9 +14,11 @@ Key = tuple[Literal["aggregates", "catalogue"], str, str]  # kind, project, coll
 
 
 class PartitionState:
-    """The state of one partition on top of what its table holds. `read` gives the table's value of a key."""
+    """The state of one partition on top of what its table holds. `read` gives the table's value of a key; `ids` is the window of
+    its events' ids, which changes with the rest."""
 
-    def __init__(self, partition: int, read: Callable[[bytes], bytes | None]) -> None:
+    def __init__(self, partition: int, read: Callable[[bytes], bytes | None], ids: IdWindow) -> None:
+        self.ids = ids
         self._partition = partition
         self._read = read
         self._aggregates: dict[tuple[str, str], Aggregates] = {}  # least recently used first
@@ -52,9 +55,9 @@ class PartitionState:
         self._users[project_id, user] = record
         self._changed_users.add((project_id, user))
 
-    def changes(self, watermark: int, now: int) -> dict[bytes, bytes]:
-        """All records that changed since this was last called, with the watermark that they stand for."""
-        records = {}
+    def changes(self, watermark: int, now: int) -> dict[bytes, bytes | None]:
+        """All records that changed since this was last called (None for one that goes), with the watermark that they stand for."""
+        records = self.ids.changes(now)
         for key in self._changed:
             aggregates = self._aggregates[key]
             aggregates.prune(now)
@@ -69,6 +72,7 @@ class PartitionState:
 
     def undo(self) -> None:
         """Forget every change that the table does not have."""
+        self.ids.undo()
         self._aggregates.clear()
         self._catalogues.clear()
         self._changed.clear()
@@ -77,6 +81,7 @@ class PartitionState:
 
     def trim(self) -> None:
         """Let go of what has not been used for longest, so memory stays bounded. Only when the table has all changes."""
+        self.ids.trim()
         weight = 0
         for key in reversed(list(self._aggregates)):
             aggregates, catalogue = self._aggregates[key], self._catalogues[key]

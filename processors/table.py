@@ -4,7 +4,7 @@ The table is written by partition, and only with what the changelog already hold
 which they stand go into RocksDB as one write, so whatever a crash leaves is a state that the changelog has had.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import faust
@@ -12,6 +12,7 @@ from rocksdict import WriteBatch
 
 from headwater.settings import Settings
 from headwater.topics import state_topic
+from processors.id_window import index_changes, is_chunk
 
 # Small buffers: twelve partitions share the memory of a process whose hot state lies in Python objects anyway.
 ROCKSDB_OPTIONS = {
@@ -20,6 +21,7 @@ ROCKSDB_OPTIONS = {
     "max_write_buffer_number": 2,
     "target_file_size_base": 8 * 1024 * 1024,
     "block_cache_size": 1024 * 1024,
+    "bloom_filter_size": 10,  # bits for each key: nearly all ids that are asked for are new ones
 }
 
 
@@ -53,21 +55,31 @@ class StateTable(faust.Table[bytes, bytes]):
         value: bytes | None = self._database(partition).get(key)
         return value
 
+    def under(self, partition: int, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """The keys that begin so, in order, with their values."""
+        for key, value in self._database(partition).items(from_key=prefix):
+            if not key.startswith(prefix):
+                return
+            yield key, value
+
     def offset(self, partition: int) -> int:
         """The changelog offset up to which the local state stands; -1 where there is none."""
         offset = self._database(partition).get(self._store_of_faust.offset_key)
         return -1 if offset is None else int(offset)
 
     def apply(self, partition: int, changes: Iterable[tuple[bytes, bytes | None]], offset: int) -> None:
-        """Write what the changelog holds up to `offset`; None deletes a key."""
+        """Write what the changelog holds up to `offset`, and what follows from it for the index of ids; None deletes a key."""
+        database = self._database(partition)
         batch = WriteBatch(raw_mode=True)
+        chunks: dict[bytes, bytes | None] = {}
         for key, value in changes:
-            if value is None:
-                batch.delete(key)
-            else:
-                batch.put(key, value)
+            _set(batch, key, value)
+            if is_chunk(key):
+                chunks[key] = value
+        for key, value in index_changes(chunks, database.get):
+            _set(batch, key, value)
         batch.put(self._store_of_faust.offset_key, str(offset).encode())
-        self._database(partition).write(batch)
+        database.write(batch)
 
     def forget(self, partition: int) -> None:
         """Forget the local state of a partition."""
@@ -90,3 +102,10 @@ class StateTable(faust.Table[bytes, bytes]):
 
     def __setitem__(self, key: Any, value: Any) -> None:
         raise TypeError("the state is written by partition, behind the fence")
+
+
+def _set(batch: WriteBatch, key: bytes, value: bytes | None) -> None:
+    if value is None:
+        batch.delete(key)
+    else:
+        batch.put(key, value)

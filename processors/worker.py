@@ -23,6 +23,7 @@ from headwater import metrics
 from headwater.settings import Settings
 from processors.blocks import Block, BlockApp
 from processors.fence import FencedError, FencedWriter
+from processors.id_window import IdWindow
 from processors.output import Output, OutputFullError
 from processors.partition import Progress, Verdict
 from processors.pipeline import Pipeline, UnresolvedError
@@ -104,6 +105,7 @@ class Worker:
         await asyncio.wait({settling}, timeout=RELEASE_SECONDS)
         owned, self._owned = self._owned, {}
         metrics.partitions_owned.set(0)
+        metrics.window_ids.clear()
         if settling.done():  # else its writers are still in use
             await asyncio.gather(*(self._in_thread(each.writer.close) for each in owned.values()))
 
@@ -304,7 +306,9 @@ class Worker:
             log.info("partitions taken", partitions=sorted(partitions), seconds=round(time.monotonic() - began, 3))
 
     def _own(self, partition: int, writer: FencedWriter) -> None:
-        state = PartitionState(partition, partial(self._table.read, partition))
+        state = PartitionState(
+            partition, partial(self._table.read, partition), IdWindow(self._settings, self._table, partition)
+        )
         watermark = state.watermark()
         # Without a watermark nothing was ever counted: the group's offset, else the beginning (0 falls back to the earliest).
         start = watermark + 1 if watermark >= 0 else self._committed.get(partition, 0)

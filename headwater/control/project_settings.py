@@ -33,6 +33,13 @@ class ProjectSettings(BaseModel):
         description="Bytes of events that each collector takes in a second, as they go into the raw topic; beyond it 429.",
     )
 
+    # What is sent again
+    ids_window: Literal["untimed", "all", "off"] = Field(
+        "untimed",
+        alias="ids.window",
+        description="Which events are dropped when their id came before: those with an id but no time of their sender's (untimed), all with an id of their sender's, or none (off). The deployment says how long ids are kept.",
+    )
+
     # Segment's clients
     segment_mode: Literal["cloud", "device"] = Field(
         "cloud",

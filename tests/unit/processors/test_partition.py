@@ -7,25 +7,41 @@ from hypothesis import strategies as st
 
 from headwater.aggregates import parse_key
 from headwater.codec import codec
+from processors.id_window import ID_BYTES
 from processors.partition import Progress, Verdict
-from processors.state import PartitionState
+from processors.repetitions import Repetitions
+from tests.state_in_memory import MemoryTable, state_over
 
 PROJECT = "a1" * 12
 NAMES = ("x", "y", "z")
+
+
+def id_of(offset: int) -> bytes:
+    """What the record's event is called: a third of them are as one before them."""
+    return str(offset - 2 if offset % 3 == 2 else offset).encode()
+
+
+def not_repeated(offsets: list[int]) -> list[int]:
+    return [offset for at, offset in enumerate(offsets) if id_of(offset) not in map(id_of, offsets[:at])]
 
 
 class Fence:
     """The state topic of one partition, with its fence: what only the newest of its writers can change."""
 
     def __init__(self) -> None:
-        self.values: dict[bytes, bytes] = {}
+        self.values: dict[bytes, bytes | None] = {}
         self.epoch = 0
 
-    def write(self, epoch: int, changes: dict[bytes, bytes]) -> bool:
+    def write(self, epoch: int, changes: dict[bytes, bytes | None]) -> bool:
         if epoch != self.epoch:
             return False
         self.values.update(changes)
         return True
+
+    def recovered(self) -> MemoryTable:
+        table = MemoryTable()
+        table.apply(self.values)
+        return table
 
 
 class Processor:
@@ -36,15 +52,15 @@ class Processor:
         self.seeks = 0
         self.position = 0, 0  # the seek that the consumer follows, and where it reads next
         self.queue: list[tuple[int, int, list[int]]] = []  # blocks under way: seek, start, offsets
-        self.settling: dict[bytes, bytes] | None = None
+        self.settling: dict[bytes, bytes | None] | None = None
         self.take()
 
     def take(self) -> None:
         """Fence, recover, read on behind the watermark."""
         self.fence.epoch += 1
         self.epoch = self.fence.epoch
-        self.local = dict(self.fence.values)
-        self.state = PartitionState(0, self.local.get)
+        self.local = self.fence.recovered()
+        self.state = state_over(self.local)
         start = self.state.watermark() + 1
         self.settling = None
         self.seeks += 1
@@ -65,12 +81,18 @@ class Processor:
         del self.queue[: index + 1]
         match self.progress.judge(seek, start, offsets[-1] + 1):
             case Verdict.TAKE:
-                fresh = [offset for offset in offsets if offset >= self.progress.next]
+                repetitions = Repetitions(self.state.ids, 0)
+                fresh = []
+                for offset in offsets:
+                    if offset >= self.progress.next and not repetitions.has(id_of(offset).zfill(ID_BYTES)):
+                        repetitions.learn(id_of(offset).zfill(ID_BYTES))
+                        fresh.append(offset)
                 for name in NAMES:
                     mine = [offset for offset in fresh if NAMES[offset % len(NAMES)] == name]
                     if mine:
                         aggregates, _ = self.state.change(PROJECT, name)
                         aggregates.add([0] * len(mine), [0] * len(mine), [o * o + 1 for o in mine], mine[-1], 0)
+                repetitions.keep()
                 self.outputs.update(fresh)
                 self.progress.advance(offsets[-1] + 1)
             case Verdict.REWIND:
@@ -104,7 +126,7 @@ class Processor:
         changes, self.settling = self.settling, None
         committed = self.fence.write(self.epoch, changes)
         if committed and answered:
-            self.local.update(changes)
+            self.local.apply(changes)
             self.progress.settle_done()
             self.state.trim()
         else:
@@ -206,13 +228,15 @@ def test_no_record_is_skipped_none_is_counted_twice_and_there_is_always_progress
 
 
 def watermark(fence: Fence) -> int:
-    return PartitionState(0, fence.values.get).watermark()
+    return state_over(fence.recovered()).watermark()
 
 
 def check(fence: Fence, log: list[int], outputs: Counter[int]) -> None:
-    """Exactly the records up to the watermark are counted, each once (as the sum shows too), and all of them are out."""
-    done = [offset for offset in log if offset <= watermark(fence)]
-    state = PartitionState(0, fence.values.get)
+    """Exactly the records up to the watermark are counted, each once (as the sum shows too) unless it was there before, and
+    all of them are out."""
+    state = state_over(fence.recovered())
+    settled = state.watermark()
+    done = not_repeated([offset for offset in log if offset <= settled])
     for name in NAMES:
         mine = [offset for offset in done if NAMES[offset % len(NAMES)] == name]
         aggregates, _ = state.change(PROJECT, name)
@@ -220,6 +244,7 @@ def check(fence: Fence, log: list[int], outputs: Counter[int]) -> None:
         assert aggregates.size == sum(offset * offset + 1 for offset in mine)
         assert aggregates.offset == (mine[-1] if mine else -1)
     assert all(outputs[offset] for offset in done)
+    assert outputs.keys() <= {*not_repeated(log)}
     for key, value in fence.values.items():
-        if parse_key(key).kind == "catalogue":
+        if value is not None and parse_key(key).kind == "catalogue":
             assert codec("catalogue").decode(value)["offset"] == -1

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from headwater.codec import MARKER, codec, schema_fingerprint, schemas_folder
 from headwater.identity import event_id, origin_id
 from headwater.rules import TIMESTAMP_MAX, TIMESTAMP_MIN, RuleError
-from processors.datums import times
-from processors.records import Given, RawEvent, RawReader, UnreadableError
+from processors.datums import Given, times
+from processors.records import RawEvent, RawReader, UnreadableError
 
 TOPIC, PARTITION, OFFSET, TIME = "raw", 3, 17, 1_769_904_000_000
 PROJECT = "a1" * 12

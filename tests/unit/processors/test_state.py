@@ -2,6 +2,7 @@
 
 from headwater.aggregates import parse_key
 from processors.state import WEIGHT_MAX, PartitionState
+from tests.state_in_memory import MemoryTable, state_over
 
 PROJECT = "a1" * 12
 
@@ -12,8 +13,8 @@ def count(state: PartitionState, collection: str, events: int, offset: int) -> N
 
 
 def test_changes_hold_what_changed_and_the_watermark() -> None:
-    table: dict[bytes, bytes] = {}
-    state = PartitionState(5, table.get)
+    table = MemoryTable()
+    state = state_over(table, 5)
     assert state.watermark() == -1
     count(state, "a/b", 2, 1)
     count(state, "c", 1, 2)
@@ -25,34 +26,34 @@ def test_changes_hold_what_changed_and_the_watermark() -> None:
         (5, "aggregates", "c"),
         (5, "catalogue", "c"),
     }
-    table |= changes
+    table.apply(changes)
     count(state, "c", 3, 5)
     later = state.changes(5, 0)
     assert {parse_key(key).collection for key in later} == {"", "c"}
-    table |= later
-    fresh = PartitionState(5, table.get)
+    table.apply(later)
+    fresh = state_over(table, 5)
     assert fresh.watermark() == 5
     assert [fresh.change(PROJECT, name)[0].events for name in ("a/b", "c")] == [2, 4]
 
 
 def test_undone_changes_are_gone() -> None:
-    table: dict[bytes, bytes] = {}
-    state = PartitionState(0, table.get)
+    table = MemoryTable()
+    state = state_over(table, 0)
     count(state, "a", 1, 0)
-    table |= state.changes(0, 0)
+    table.apply(state.changes(0, 0))
     count(state, "a", 5, 5)
     state.undo()
     assert state.change(PROJECT, "a")[0].events == 1
 
 
 def test_memory_is_bounded_and_nothing_unwritten_is_let_go() -> None:
-    table: dict[bytes, bytes] = {}
-    state = PartitionState(0, table.get)
+    table = MemoryTable()
+    state = state_over(table, 0)
     wide = {f"p{number}": [1, 0, 0, 1] for number in range(WEIGHT_MAX // 4)}
     for number in range(10):
         count(state, f"c{number}", 1, number)
         state.change(PROJECT, f"c{number}")[1].paths |= wide
-    table |= state.changes(9, 0)
+    table.apply(state.changes(9, 0))
     count(state, "c0", 1, 10)  # changed again before the settle of the others was done
     state.trim()
     assert len(state._catalogues) <= 5

@@ -7,11 +7,10 @@ import pytest
 
 from headwater.rules import RuleError
 from headwater.segment_users import attachment
-from processors.state import PartitionState
 from processors.users import Users
+from tests.state_in_memory import MemoryTable, state_over
 
 PROJECT, OTHER = "a1" * 12, "b2" * 12
-EMPTY: dict[bytes, bytes] = {}
 URL = {"name": "keen:url_parser", "input": {"url": "page"}, "output": "parts"}
 
 
@@ -26,7 +25,7 @@ def attached(users: Users, member: str, user: object, project_id: str = PROJECT)
 
 
 def test_the_newest_identify_is_attached() -> None:
-    users = Users(PartitionState(0, EMPTY.get))
+    users = Users(state_over(MemoryTable()))
     assert attached(users, "userId", "u") == {"userId": "u"}
     identify(users, "u", {"plan": "pro", "n": [1]}, 5, "u")
     identify(users, "u", {"plan": "late"}, 4, "u")
@@ -40,7 +39,7 @@ def test_the_newest_identify_is_attached() -> None:
 
 
 def test_other_add_ons_are_left_and_an_event_without_user_is_as_it_was() -> None:
-    users = Users(PartitionState(0, EMPTY.get))
+    users = Users(state_over(MemoryTable()))
     properties: dict[str, Any] = {"page": "x"}
     addons = orjson.dumps([URL, attachment("userId")]).decode()
     rest = users.attach(PROJECT, properties, addons)
@@ -50,8 +49,8 @@ def test_other_add_ons_are_left_and_an_event_without_user_is_as_it_was() -> None
 
 
 def test_a_block_that_is_processed_again_finds_what_it_found() -> None:
-    table: dict[bytes, bytes] = {}
-    state = PartitionState(3, table.get)
+    table = MemoryTable()
+    state = state_over(table, 3)
     for _ in range(2):  # the first time nothing is kept
         users = Users(state)
         assert attached(users, "userId", "u") == {"userId": "u"}
@@ -61,18 +60,18 @@ def test_a_block_that_is_processed_again_finds_what_it_found() -> None:
     state.undo()
     assert attached(Users(state), "userId", "u") == {"userId": "u"}
     users.keep()
-    table |= state.changes(9, 0)
+    table.apply(state.changes(9, 0))
     state.trim()
-    for fresh in (state, PartitionState(3, table.get)):
+    for fresh in (state, state_over(table, 3)):
         assert attached(Users(fresh), "userId", "u")["traits"] == {"id": "u", "plan": "pro"}
     assert state.changes(10, 0).keys() == {b"3/watermark"}
 
 
 def test_memory_keeps_what_the_table_does_not_have() -> None:
-    table: dict[bytes, bytes] = {}
-    state = PartitionState(3, table.get)
+    table = MemoryTable()
+    state = state_over(table, 3)
     state.set_user(PROJECT, "u", b"1")
-    table |= state.changes(1, 0)
+    table.apply(state.changes(1, 0))
     state.set_user(PROJECT, "v", b"2")  # while the first is being written
     state.trim()
     assert state._users == {(PROJECT, "v"): b"2"}
@@ -84,4 +83,4 @@ def test_memory_keeps_what_the_table_does_not_have() -> None:
 )
 def test_what_is_no_identify(properties: dict[str, Any]) -> None:
     with pytest.raises(RuleError, match="identify"):
-        Users(PartitionState(0, EMPTY.get)).identify(PROJECT, properties, 1)
+        Users(state_over(MemoryTable())).identify(PROJECT, properties, 1)
