@@ -138,13 +138,14 @@ def test_sendgrid(collector: Collector, http: httpx.Client, set_secret: Callable
     set_secret("sendgrid.public_key", signed.PUBLIC_KEY)
     before = refused(http, "sendgrid")
     headers = {name.decode(): value.decode() for name, value in signed.HEADERS.items()}
-    paths = {
-        f"/webhooks/sendgrid/{collector.project.id}": "email_dropped",
-        f"/3.0/projects/{collector.project.id}/email/sendgrid/1.0": "email_dropped",
-        f"/3.0/projects/{collector.project.id}/partners/sendgrid/versions/v3": "SendGrid Email Events",
+    paths = {  # with the events that a request makes
+        f"/webhooks/sendgrid/{collector.project.id}": 1,
+        f"/3.0/projects/{collector.project.id}/email/sendgrid/1.0": 1,
+        f"/3.0/projects/{collector.project.id}/partners/sendgrid/versions/v3": 2,
     }
-    for path in paths:
-        assert http.post(path, content=signed.BODY, headers=headers).status_code == 200
+    for path, count in paths.items():
+        answer = http.post(path, content=signed.BODY, headers=headers)
+        assert (answer.status_code, answer.json()) == (200, {"success": True, "events": count})
         assert http.post(path, content=signed.BODY.rstrip(), headers=headers).status_code == 401
         assert http.post(path, content=signed.BODY).status_code == 401
     assert refused(http, "sendgrid") == before + 6

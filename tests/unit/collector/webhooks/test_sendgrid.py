@@ -66,9 +66,16 @@ def test_each_event_has_its_collection_and_the_add_ons_for_what_it_has() -> None
     assert [event.timestamp for event in found] == [None, 1_600_112_492_000, None, None]
 
 
-def test_keens_older_integration_has_one_collection() -> None:
-    found = events(signed.BODY, {}, None, 100, PARTNER_COLLECTION)
-    assert [event.collection for event in found] == ["SendGrid Email Events"]
+def test_keens_older_integration_has_all_in_one_collection_too() -> None:
+    body = b'[{"event":"open","sg_event_id":"1"},{"event":"click","sg_event_id":"2"}]'
+    found = events(body, {}, None, 100, PARTNER_COLLECTION)
+    assert [(event.collection, event.id) for event in found] == [
+        ("email_open", "1"),
+        ("SendGrid Email Events", "1"),
+        ("email_click", "2"),
+        ("SendGrid Email Events", "2"),
+    ]
+    assert found[0].properties is not found[1].properties  # which the collector changes
 
 
 def test_custom_arguments_never_stand_where_an_add_on_writes() -> None:
