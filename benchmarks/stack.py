@@ -14,7 +14,8 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from headwater.local.child import Child
-from headwater.local.kafka import KafkaNode, fetch_kafka
+from headwater.local.kafka import KafkaNode
+from headwater.local.kafka_files import fetch_kafka
 from headwater.local.ports import Ports
 from headwater.settings import PREFIX, Settings, load_settings
 

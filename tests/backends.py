@@ -15,7 +15,8 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from headwater.local.child import Child
-from headwater.local.kafka import VERSION, KafkaNode, fetch_kafka
+from headwater.local.kafka import VERSION, KafkaNode
+from headwater.local.kafka_files import fetch_kafka
 from headwater.local.ports import Ports
 from tests.waiting import wait_until
 

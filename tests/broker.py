@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 from headwater.local.child import Child
-from headwater.local.kafka import KafkaNode, fetch_kafka
+from headwater.local.kafka import KafkaNode
+from headwater.local.kafka_files import fetch_kafka
 from headwater.local.ports import Ports
 from tests.backends import kafka_answers
 from tests.waiting import wait_until

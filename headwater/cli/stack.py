@@ -49,7 +49,7 @@ def up(
     with explained():
         from headwater.control.model import ControlError
         from headwater.local.deployment import DeploymentError
-        from headwater.local.kafka import fetch_kafka
+        from headwater.local.kafka_files import fetch_kafka
         from headwater.local.maven import MavenError
         from headwater.local.ports import PortError
         from headwater.local.stack import StackOptions, run_stack, start_in_background

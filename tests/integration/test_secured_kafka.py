@@ -21,7 +21,8 @@ from pydantic import SecretStr
 from headwater import topics
 from headwater.kafka import client_config, create_topics, new_topic
 from headwater.local.child import Child
-from headwater.local.kafka import KafkaNode, fetch_kafka
+from headwater.local.kafka import KafkaNode
+from headwater.local.kafka_files import fetch_kafka
 from headwater.local.ports import Ports
 from headwater.settings import Settings, load_settings
 from tests.backends import kafka_answers

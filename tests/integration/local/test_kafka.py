@@ -5,13 +5,15 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from headwater.local.child import Child
-from headwater.local.kafka import KafkaNode, fetch_kafka
+from headwater.local.kafka import KafkaNode, class_record
+from headwater.local.kafka_files import fetch_kafka
 from headwater.local.ports import Ports
 from tests.backends import kafka_answers
 from tests.waiting import wait_until
@@ -53,9 +55,25 @@ def test_acknowledged_records_outlive_a_kill(node: KafkaNode, tmp_path: Path) ->
         wait_until(lambda: values.extend(m.value() for m in consumer.consume(COUNT, 1.0)) or len(values) >= COUNT, 60)
         consumer.close()
         assert values == [str(number).encode() for number in range(COUNT)]
+        # What starts it quickly is in use.
+        assert str(class_record()) in {mapped.path for mapped in psutil.Process(child.pid).memory_maps()}
         assert child.stop(30.0)
     assert (tmp_path / "kafka.out").read_text() == ""
     assert "KafkaRaftServer" in (tmp_path / "kafka.log").read_text()
+
+
+def test_a_record_of_classes_that_is_none_stops_no_start(
+    node: KafkaNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jars, made = fetch_kafka(), class_record()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    broken = class_record()
+    broken.parent.mkdir(parents=True)
+    broken.write_bytes(made.read_bytes()[:100_000])
+    monkeypatch.setattr("headwater.local.kafka_files.fetch", lambda *_: jars)  # the jars stay where they are
+    with running(node, tmp_path / "kafka.out") as child:
+        assert child.stop(30.0)
+    assert (tmp_path / "kafka.out").read_text() == ""
 
 
 def test_a_cluster_id_that_begins_with_a_dash_is_taken(node: KafkaNode, monkeypatch: pytest.MonkeyPatch) -> None:
