@@ -12,7 +12,6 @@ from hypothesis import settings as hypothesis_settings
 
 from headwater.settings import PREFIX, Settings
 from tests import backends
-from tests.stack import RunningStack, running_stack
 
 # A run in a shell's background ignores Ctrl-C, and the processes that tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -56,13 +55,6 @@ def clickhouse(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFac
     }[pytestconfig.getoption("--stack")]()
     with started as url:
         yield url
-
-
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """A whole local stack that the session shares; each test takes collections of its own."""
-    with running_stack(tmp_path_factory.mktemp("stack")) as running:
-        yield running
 
 
 @pytest.fixture(autouse=True, scope="session")

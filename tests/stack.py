@@ -1,4 +1,4 @@
-"""A whole local stack, started and used through its command line, that the tests of a session share."""
+"""A whole local stack, started and used through its command line, that tests share."""
 
 import json
 import os
@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 import headwater
 from headwater.client.client import Client
@@ -57,6 +59,16 @@ def running_stack(folder: Path) -> Iterator[RunningStack]:
         yield stack
     finally:
         stack.run("down")
+
+
+@pytest.fixture(scope="package")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """A stack that the tests of the package share whose conftest.py has this; each takes collections of its own.
+
+    Not of the whole session: a stack that has nothing to do takes a sixth of a processor all the same.
+    """
+    with running_stack(tmp_path_factory.mktemp("stack")) as running:
+        yield running
 
 
 def environment() -> dict[str, str]:

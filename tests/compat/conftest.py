@@ -1,10 +1,13 @@
-"""Node with Keen's JavaScript clients, for the tests of these."""
+"""The stack that these tests share, and node with Keen's JavaScript clients."""
 
 import shutil
 
 import pytest
 
 from tests.node import Node, installed
+from tests.stack import stack
+
+__all__ = ["node", "stack"]
 
 
 @pytest.fixture(scope="session")

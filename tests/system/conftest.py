@@ -1,0 +1,5 @@
+"""The stack that these tests share."""
+
+from tests.stack import stack
+
+__all__ = ["stack"]
