@@ -5,7 +5,6 @@ import signal
 import threading
 import time
 import uuid
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -32,6 +31,8 @@ EVENTS = 60_000
 CHURN_SECONDS = 27.0
 STEP_SECONDS = 2.5
 WORKERS_MAX = 4
+REPEATED = 10  # each so-many-th event has its id but not its time from its sender, and is sent again
+REPEATED_AFTER = 300  # events
 
 
 def event_id(number: int) -> str:
@@ -41,7 +42,8 @@ def event_id(number: int) -> str:
 def send_events(settings: Settings, project_id: str, first: int, count: int, seconds: float) -> None:
     """Numbered events, spread over the time and over all partitions and collections."""
     raw, began = RawTopic(settings), time.monotonic()
-    for number in range(first, first + count):
+
+    def send(number: int) -> None:
         now = time.time_ns() // 1_000_000
         record = raw_record(
             project_id,
@@ -49,9 +51,16 @@ def send_events(settings: Settings, project_id: str, first: int, count: int, sec
             id=event_id(number),
             timestamp=now,
             received_at=now,
+            id_given=True,
+            time_given=number % REPEATED != 0,
             properties=f'{{"number":{number},"even":{"true" if number % 2 == 0 else "false"}}}',
         )
         raw.send(record, b"%d" % (number % 1_000))
+
+    for number in range(first, first + count):
+        send(number)
+        if number % REPEATED == 0 and number >= first + REPEATED_AFTER:
+            send(number - REPEATED_AFTER)
         if number % 200 == 0:
             pause = began + seconds * (number - first) / count - time.monotonic()
             if pause > 0:
@@ -59,8 +68,13 @@ def send_events(settings: Settings, project_id: str, first: int, count: int, sec
     raw.flush()
 
 
+def records(count: int) -> int:
+    """How many records `send_events` makes of so many events."""
+    return count + (count - REPEATED_AFTER) // REPEATED
+
+
 def check_exact(settings: Settings, project_id: str, state: State, events: int) -> None:
-    """The state counts each event once, and each is in the output."""
+    """The state counts each event once, and each is in the output: with one time, so that it is one row."""
     for index, collection in enumerate(COLLECTIONS):
         numbers = range(index, events, len(COLLECTIONS))
         sizes = sum(len(f'{{"number":{n},"even":{"true" if n % 2 == 0 else "false"}}}') for n in numbers)
@@ -70,8 +84,8 @@ def check_exact(settings: Settings, project_id: str, state: State, events: int) 
         assert sum(cell[0] for part in parts for cell in part.received_minutes.values()) == len(numbers)
         for path in ("number", "even"):
             assert sum(part.paths[path][3] for part in state.catalogues(project_id, collection)) == len(numbers)
-        got = Counter(event["id"] for event in read_events(settings, project_id, collection))
-        assert got.keys() == {event_id(number) for number in numbers}
+        rows = {(event["id"], event["timestamp"]) for event in read_events(settings, project_id, collection)}
+        assert sorted(id_ for id_, _ in rows) == [event_id(number) for number in numbers]
 
 
 @pytest.mark.timeout(300)
@@ -99,7 +113,7 @@ def test_killed_and_terminated_workers_lose_and_repeat_nothing(kafka_settings: S
                 how = rnd.choice((signal.SIGTERM, signal.SIGKILL))
                 ended.append((worker, how))
                 worker.signal(how)
-        state = wait_processed(settings, EVENTS, 120)
+        state = wait_processed(settings, records(EVENTS), 120)
         check_exact(settings, project_id, state, EVENTS)
         assert len(ended) >= 5
         for worker, how in ended:
@@ -121,27 +135,27 @@ def test_a_worker_stopped_past_its_session_wakes_and_changes_nothing(kafka_setti
     other = None
     try:
         sleeper.wait_ready()
-        sent = 10_000
+        sent, written = 10_000, records(10_000)
         send_events(settings, project_id, 0, sent, 0)
-        wait_processed(settings, sent)
-        while State(settings).processed == sent:  # until it is stopped between processing and settling
+        wait_processed(settings, written)
+        while State(settings).processed == written:  # until it is stopped between processing and settling
             sleeper.signal(signal.SIGCONT)
             send_events(settings, project_id, sent, 2_000, 0)
-            sent += 2_000
-            wait_until(lambda: sleeper.metric("headwater_processor_records_total") == sent)  # noqa: B023 - called at once
+            sent, written = sent + 2_000, written + records(2_000)
+            wait_until(lambda: sleeper.metric("headwater_processor_records_total") == written)  # noqa: B023 - called at once
             sleeper.signal(signal.SIGSTOP)
 
         other = ProcessorProcess(settings, "other", tmp_path)
         send_events(settings, project_id, sent, 10_000, 2)
-        sent += 10_000
-        wait_processed(settings, sent, 90)  # once the sleeper's session has timed out
+        sent, written = sent + 10_000, written + records(10_000)
+        wait_processed(settings, written, 90)  # once the sleeper's session has timed out
 
         sleeper.signal(signal.SIGCONT)
         wait_until(lambda: sleeper.metric('headwater_processor_settles_total{outcome="fenced"}') > 0)
         wait_until(lambda: sleeper.ready and other.ready and sleeper.metric("headwater_processor_partitions") == 2, 60)
         send_events(settings, project_id, sent, 10_000, 2)
-        sent += 10_000
-        check_exact(settings, project_id, wait_processed(settings, sent), sent)
+        sent, written = sent + 10_000, written + records(10_000)
+        check_exact(settings, project_id, wait_processed(settings, written), sent)
         assert sleeper.end() == 0
         assert other.end() == 0
     finally:
@@ -154,7 +168,7 @@ def test_a_worker_stopped_past_its_session_wakes_and_changes_nothing(kafka_setti
     # A worker that has nothing of its own takes all from what compaction has left.
     with processor(settings, "newcomer"):
         send_events(settings, project_id, sent, 5_000, 1)
-        check_exact(settings, project_id, wait_processed(settings, sent + 5_000), sent + 5_000)
+        check_exact(settings, project_id, wait_processed(settings, written + records(5_000)), sent + 5_000)
 
 
 def compact_eagerly(settings: Settings) -> None:

@@ -89,6 +89,8 @@ def test_a_new_topic_is_picked_up_and_its_records_are_events(deployment: Deploym
         event_id(project.id, "t-4"),
     ]
     assert [records[n]["timestamp"] for n in (1, 2, 3, 4)] == [WHEN, WHEN, WHEN + 1, WHEN]
+    given = [(records[n]["id_given"], records[n]["time_given"]) for n in (1, 2, 3, 4)]
+    assert given == [(False, False), (True, True), (False, True), (True, True)]
     keys = [key for key, _, _ in read_topic(deployment.settings, raw_topic(deployment.settings))]
     assert f"{project.id}:ann".encode() in keys
 
