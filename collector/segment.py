@@ -34,7 +34,7 @@ from headwater.rules import RuleError, explain_broken, parse_values
 from headwater.segment_users import IDENTIFY, user_key
 from headwater.settings import Settings
 
-BODY_MAX_BYTES = 524_288  # Segment's 500 KB for a batch, and some for its envelope
+TOO_LARGE_KEPT = 200_000  # bytes of an event that is too large, in its dead letter
 SUCCESS = b'{"success":true}'
 # Of other headers' values a browser tells its scripts nothing.
 JSON: Headers = ((b"content-type", b"application/json"), (b"access-control-expose-headers", b"Retry-After"))
@@ -85,7 +85,6 @@ class SegmentRoutes:
         self._access = access
         self._plane = plane
         self._publisher = publisher
-        self._body_max = min(BODY_MAX_BYTES, settings.body_max_bytes)
         batch = _handler(self._store_batch)
         self._posts: dict[str, Handler] = {f"/v1/{name}": batch for name in ("batch", "import", "b")}
         for kind in TYPES:
@@ -132,7 +131,8 @@ class SegmentRoutes:
         grant = await self._writer(_basic_user(request), object_of(message).get("writeKey"))
         outcome = await self._outcome(request, grant, [message], document._replace(value={}), kind)
         if outcome.refusals and not outcome.records:
-            raise refused(outcome.refusals[0].reason)
+            reason = outcome.refusals[0].reason
+            raise ApiError(400, reason.name, reason.description)  # for too large events, too: Segment knows no 413
         await self._publish(grant, outcome)
 
     def _pixel(self, kind: str) -> Handler:
@@ -157,7 +157,7 @@ class SegmentRoutes:
 
     async def _discard(self, request: Request, receive: Receive) -> Answer:
         """What a client counts of itself."""
-        await read_body(receive, request.headers, self._body_max)
+        await read_body(receive, request.headers, self._settings.body_max_bytes)
         return 200, SUCCESS, JSON
 
     async def _client_settings(self, request: Request, receive: Receive) -> Answer:
@@ -184,7 +184,7 @@ class SegmentRoutes:
     async def _document(self, request: Request, receive: Receive) -> _Document:
         """The body's JSON; its Content-Type says nothing, as the clients use it. Raises ApiError (400)."""
         try:
-            body = await read_body(receive, request.headers, self._body_max)
+            body = await read_body(receive, request.headers, self._settings.body_max_bytes)
         except ApiError as error:
             # Segment's answer; clients that know 413 do with it what they do with 400.
             raise ApiError(400, error.name, error.message) from None
@@ -250,7 +250,7 @@ class SegmentRoutes:
         records, events, refusals = outcome
         if refusals:
             log.info("messages refused", project=grant.project_id, count=len(refusals), first=refusals[0].reason.name)
-        everything = [*records, *_as_envelopes(grant.project_id, refusals)]
+        everything = [*records, *_as_envelopes(grant.project_id, refusals, self._settings.event_max_bytes)]
         if everything:
             await self._publisher.publish(grant.project_id, everything)
             metrics.events_accepted.inc(events)
@@ -331,8 +331,11 @@ def _made(
     return [made[position] for position in range(len(events))]
 
 
-def _as_envelopes(project_id: str, refusals: Sequence[_Refusal]) -> list[Record]:
-    """What was refused, as raw records in JSON: the processors refuse it by the same rules, and keep it as dead letters."""
+def _as_envelopes(project_id: str, refusals: Sequence[_Refusal], largest: int) -> list[Record]:
+    """What was refused, as raw records in JSON: the processors refuse it by the same rules, and keep it as dead letters.
+
+    Processors take larger events than the `largest` bytes of collectors: of those the beginning goes, as text, which is no event.
+    """
     records = []
     for _, collection, properties in refusals:
         name = "" if collection == IDENTIFY else collection  # which is refused as well, and is no identify
@@ -344,5 +347,8 @@ def _as_envelopes(project_id: str, refusals: Sequence[_Refusal]) -> list[Record]
                 value = json.dumps(envelope).encode()
             except RecursionError:
                 continue
+        if len(value) > largest:
+            beginning = value[: min(TOO_LARGE_KEPT, largest)].decode("utf-8", "replace")
+            value = orjson.dumps(envelope | {"properties": beginning})
         records.append((project_id.encode(), value))
     return records

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.timeout(300)
 
 CLIENTS = {"segment": Segment, "rudder": Rudder}
 AT = datetime.fromisoformat(TIME)
+LARGE = 600_000  # Segment's client takes 32 KB a message and 475 KB a batch, RudderStack's 4 MB
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,7 @@ def project(stack: RunningStack, errors: list[Exception]) -> Iterator[SegmentPro
         }
         for name, client in clients.items():
             call_all(client, name)
+        clients["rudder"].track("u-7", "rudder large", {"text": "x" * LARGE}, message_id="rudder large")
         for client in clients.values():
             client.flush()
             client.join()
@@ -92,6 +94,12 @@ def test_who_is_not_identified(project: SegmentProject, name: str) -> None:
     assert abs(datetime.fromisoformat(numbered["keen"]["timestamp"]) - datetime.now(UTC)).total_seconds() < 300
 
 
+def test_a_message_of_the_size_that_only_rudderstack_takes(project: SegmentProject, errors: list[Exception]) -> None:
+    [event] = project.events("rudder large", 1)
+    assert errors == []
+    assert len(event["text"]) == LARGE
+
+
 @pytest.mark.parametrize(("collection", "call"), PAGES)
 def test_pages_and_screens(project: SegmentProject, collection: str, call: str) -> None:
     events = {event["client"]: event for event in project.events(collection, len(CLIENTS))}
@@ -131,7 +139,7 @@ def test_nothing_else_is_an_event_and_what_is_refused_is_a_dead_letter(
     project: SegmentProject, stack: RunningStack
 ) -> None:
     views = ("Loaded a Page", "Viewed Docs Page", "Viewed Docs Index Page", "Loaded a Screen", "Viewed Home Screen")
-    tracks = [f"{name} {kind}" for name in CLIENTS for kind in ("order", "visit", "now")]
+    tracks = ["rudder large", *(f"{name} {kind}" for name in CLIENTS for kind in ("order", "visit", "now"))]
     for collection in tracks:
         project.events(collection, 1)
     wait_until(lambda: {*project.hw.collections()} == {*views, *tracks}, 20)

@@ -148,7 +148,8 @@ def test_a_single_message_that_is_refused_is_said_to_be(
         (b"[]", "object"),
         (b'{"event":""}', "'event'"),
         (orjson.dumps(track("Bad $name")), "has a $"),
-        (orjson.dumps(track("x", properties={"text": "x" * 600_000})), "524,288"),
+        (orjson.dumps(track("x", properties={"text": "x" * 1_000_000})), "900,000"),
+        (orjson.dumps(track("x", properties={"text": "x" * 10_000_000})), "10,000,000"),
     ):
         answer = http.post("/v1/track", content=content, auth=auth)
         assert answer.status_code == 400
@@ -157,6 +158,21 @@ def test_a_single_message_that_is_refused_is_said_to_be(
     assert answered(http.post("/v1/nowhere", auth=auth))[0] == 404
     assert answered(http.get("/v1/track"))[0] == 405
     assert stored(collector, project) == {}
+
+
+def test_what_is_large(collector: Collector, http: httpx.Client, project: Project) -> None:
+    """A batch as RudderStack's clients fill them: more than Segment takes. What no event may have is kept in part, as no event."""
+    texts = {"Small": 30_000, "Medium": 700_000, "Huge": 6_000_000, "Last": 1}
+    batch = [track(name, properties={"text": "x" * size}) for name, size in texts.items()]
+    assert answered(http.post("/v1/batch", json={"batch": batch}, auth=(project.write_key, ""))) == SUCCESS
+    found = stored(collector, project)
+    assert found.keys() == texts.keys()
+    for name in ("Small", "Medium", "Last"):
+        assert len(json.loads(found[name][0]["properties"])["text"]) == texts[name]
+    [kept] = found["Huge"]
+    assert type(kept["properties"]) is str
+    assert '"text":"xxx' in kept["properties"]
+    assert 'rejected_total{error="InvalidPropertyValueError"}' in http.get("/metrics").text
 
 
 def test_bodies_as_clients_send_them(collector: Collector, http: httpx.Client, project: Project) -> None:
