@@ -27,7 +27,7 @@ from headwater.query.timeframe import parse_timeframe
 from headwater.query.zones import iso, parse_timezone
 from headwater.rules import RuleError, check_collection_name
 from headwater.settings import Settings
-from headwater.topics import collection_topic, dead_letters_topic, raw_topic
+from headwater.topics import backfill_topic, collection_topic, dead_letters_topic, raw_topic
 
 DONE_SECONDS = 25.0
 LOOK_SECONDS = 0.02
@@ -132,6 +132,7 @@ class DeletionRoutes:
         topic = collection_topic(settings.topic_prefix, deletion.project_id, deletion.collection)
         kept = {
             raw_topic(settings): settings.raw_retention_hours,
+            backfill_topic(settings): settings.backfill_retention_hours,
             topic: settings.events_retention_hours,
             dead_letters_topic(settings): settings.dead_letter_retention_hours,
         }

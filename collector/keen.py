@@ -99,6 +99,7 @@ class KeenRoutes:
         return 200, PIXEL, IMAGE
 
     async def _store_one(self, request: Request, grant: Grant, body: bytes) -> None:
+        backfill = request.backfill
         collection = request.scope["path_params"]["collection"]
         try:
             event, good_values = parse_values(body)
@@ -108,7 +109,7 @@ class KeenRoutes:
         [record] = self._records(request).records(collection, [event], good_values=good_values)
         if isinstance(record, RuleError):
             raise _rejected(record)
-        await self._publisher.publish(grant.project_id, (record,))
+        await self._publisher.publish(grant.project_id, (record,), backfill=backfill)
         metrics.events_accepted.inc()
 
     async def _store_batch(self, request: Request, receive: Receive) -> Answer:
@@ -119,6 +120,7 @@ class KeenRoutes:
             batch = _batch(document)
         except ValueError:
             batch, good_values = await asyncio.to_thread(_repaired_batch, body), False
+        backfill = request.backfill
         make = self._records(request).records
         records: list[Record] = []
         answer: dict[str, list[dict[str, Any]]] = {}
@@ -134,7 +136,7 @@ class KeenRoutes:
                 records += good
                 results += [STORED] * len(good) if len(good) == len(made) else map(_result, made)
         if records:
-            await self._publisher.publish(grant.project_id, records)
+            await self._publisher.publish(grant.project_id, records, backfill=backfill)
             metrics.events_accepted.inc(len(records))
         return 200, orjson.dumps(answer), JSON
 

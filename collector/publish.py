@@ -1,4 +1,4 @@
-"""Publishing: records into the raw topic, and one wait for the acknowledgements of a whole request."""
+"""Publishing: records into the raw topic or that for history, and one wait for the acknowledgements of a whole request."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ from collector.records import Record
 from headwater import metrics
 from headwater.kafka import durable_producer_config, has_topic
 from headwater.settings import Settings
-from headwater.topics import raw_topic
+from headwater.topics import backfill_topic, raw_topic
 
 QUEUE_KIB = 65_536  # what waits for Kafka; beyond it requests are answered 503
 QUEUE_RECORDS = 200_000
@@ -36,7 +36,7 @@ class Publisher:
 
     def __init__(self, settings: Settings, rates: Rates) -> None:
         self._rates = rates
-        self._topic = raw_topic(settings)
+        self._topic, self._backfill_topic = raw_topic(settings), backfill_topic(settings)
         self._config = durable_producer_config(settings) | {
             "message.timeout.ms": int(settings.ack_timeout_seconds * 1000),
             "queue.buffering.max.kbytes": QUEUE_KIB,
@@ -45,13 +45,13 @@ class Publisher:
             "error_cb": _log_error,
         }
         self._producer = Producer(self._config)
-        self._gathered: list[tuple[Sequence[Record], _Reports]] = []
+        self._gathered: list[tuple[str, Sequence[Record], _Reports]] = []
         self._next_flush = 0.0  # not before this time of the loop
         self._waiting = 0  # requests that wait for reports
         self._polling = False
 
-    async def publish(self, project_id: str, records: Sequence[Record]) -> None:
-        """Write the records of a project; returns when every in-sync replica has them all.
+    async def publish(self, project_id: str, records: Sequence[Record], *, backfill: bool = False) -> None:
+        """Write the records of a project; returns when every in-sync replica has them all. History goes to the `backfill` topic.
 
         Raises ApiError: 429, and none is stored, where the project has sent more than it may; 503 when Kafka's queue is full or one
         record was not acknowledged in time, and some may then be stored all the same.
@@ -60,7 +60,7 @@ class Publisher:
         loop = asyncio.get_running_loop()
         started = perf_counter()
         reports = _Reports(len(records), loop.create_future())
-        self._gathered.append((records, reports))
+        self._gathered.append((self._backfill_topic if backfill else self._topic, records, reports))
         self._waiting += 1
         if not self._polling:
             self._polling = True
@@ -84,8 +84,8 @@ class Publisher:
         """Wait for what is still under way. Blocks up to five seconds."""
         self._producer.flush(FLUSH_SECONDS)
 
-    def _produce(self, records: Iterable[Record], reports: "_Reports") -> None:
-        produce, topic, report = self._producer.produce, self._topic, reports.report
+    def _produce(self, topic: str, records: Iterable[Record], reports: "_Reports") -> None:
+        produce, report = self._producer.produce, reports.report
         refused: KafkaError | None = None
         for key, value in records:
             if refused is None:
@@ -102,8 +102,8 @@ class Publisher:
         if self._gathered and loop.time() >= self._next_flush:
             self._next_flush = loop.time() + GATHER_SECONDS
             gathered, self._gathered = self._gathered, []
-            for records, reports in gathered:
-                self._produce(records, reports)
+            for topic, records, reports in gathered:
+                self._produce(topic, records, reports)
         self._producer.poll(0)
         if self._waiting:
             loop.call_later(POLL_SECONDS, self._poll, loop)

@@ -4,6 +4,10 @@ from collections.abc import MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl
 
+from collector.errors import ApiError
+
+BACKFILL = {None: False, b"true": True, b"false": False}
+
 Scope = MutableMapping[str, Any]
 
 
@@ -38,6 +42,19 @@ class Request:
         """The User-Agent header."""
         value = self.headers.get(b"user-agent")
         return None if value is None else value.decode("utf-8", "replace")
+
+    @property
+    def backfill(self) -> bool:
+        """Whether the events are history, as the header Headwater-Backfill says. Raises ApiError where it says something else."""
+        value = self.headers.get(b"headwater-backfill")
+        try:
+            return BACKFILL[value]
+        except KeyError:
+            raise ApiError(
+                400,
+                "InvalidHeaderError",
+                f"The header Headwater-Backfill is {(value or b'')[:80].decode('latin-1')!r}; it is true, false or not there.",
+            ) from None
 
     def ip(self, trusted_proxies: int) -> str | None:
         """The sender's address: the peer's, or behind proxies the entry of X-Forwarded-For that the outermost one added."""

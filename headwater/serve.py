@@ -37,7 +37,10 @@ ALLOW_ANY_ORIGIN = (b"access-control-allow-origin", b"*")
 PREFLIGHT = (
     ALLOW_ANY_ORIGIN,
     (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, DELETE, OPTIONS"),
-    (b"access-control-allow-headers", b"authorization, content-type, content-encoding, keen-sdk, x-retry-count"),
+    (
+        b"access-control-allow-headers",
+        b"authorization, content-type, content-encoding, headwater-backfill, keen-sdk, x-retry-count",
+    ),
     (b"access-control-max-age", b"86400"),
 )
 HANDSHAKE = b"webhook-request-origin"  # an OPTIONS request of CloudEvents' webhooks, which the collector answers

@@ -88,7 +88,7 @@ def environment(settings: Settings) -> dict[str, str]:
     return plain
 
 
-def raw_records(settings: Settings, project_id: str) -> list[dict[str, Any]]:
-    """The project's records in the raw topic, decoded; in the order of each partition."""
-    records = [codec("raw_event").decode(value) for _, value, _ in read_topic(settings, raw_topic(settings))]
+def raw_records(settings: Settings, project_id: str, topic: str | None = None) -> list[dict[str, Any]]:
+    """The project's records in the raw topic, or another one of its records, decoded; in the order of each partition."""
+    records = [codec("raw_event").decode(value) for _, value, _ in read_topic(settings, topic or raw_topic(settings))]
     return [record for record in records if record["project_id"] == project_id]

@@ -51,6 +51,9 @@ def load(
         ),
     ] = None,
     senders: Annotated[int, typer.Option(min=1, max=32, help="Requests in flight at once.")] = SENDERS,
+    backfill: Annotated[
+        bool, typer.Option("--backfill", help="The events are history: let live events go before them.")
+    ] = False,
     data_dir: DataDir = None,
 ) -> None:
     """Load a file of events, or a folder of files. Interrupted, it goes on where it was when run again; run twice, it doubles nothing.
@@ -65,13 +68,16 @@ def load(
     property and a time without a zone is UTC. In a folder, the files that end in .ndjson, .jsonl, .json, .csv or .parquet, or in one of these and .gz,
     are loaded one after the other; one that cannot be read is said, and the others are loaded.
 
+    With --backfill the events are visible as soon as there is capacity for them, which may be hours for years of history; without it
+    they are processed in turn with live events, which then wait for them.
+
     --timestamp-field and --id-field name columns as the file does.
     """
     console = Console(stderr=True)
     maps = tuple(map_ or ())
     try:
         check_collection_name(collection)
-        plan = _Plan(collection, timestamp_field, id_field, maps, Columns(maps), senders)
+        plan = _Plan(collection, timestamp_field, id_field, maps, Columns(maps), senders, backfill)
         settings = local_settings(data_dir)
         folder = Path(file) if Path(file).is_dir() else None
         loaded = [_loaded(str(each), plan, settings, console) for each in (files_in(folder) if folder else [file])]
@@ -98,6 +104,7 @@ class _Plan:
     maps: tuple[str, ...]
     columns: Columns
     senders: int
+    backfill: bool
 
     @property
     def ways(self) -> tuple[str, ...]:
@@ -142,7 +149,7 @@ def _load(source: Source | Pipe, plan: _Plan, settings: Settings, console: Conso
             on_rejected=lambda line, problem: console.print(f"line {line}: {problem}", markup=False, soft_wrap=True),
             on_progress=lambda: progress.update(task, completed=source.position),
         )
-        client = connect(settings=settings, on_error=loader.failed, senders=plan.senders)
+        client = connect(settings=settings, on_error=loader.failed, senders=plan.senders, backfill=plan.backfill)
         try:
             loader.run(client, read_rows(source))
         except BaseException:

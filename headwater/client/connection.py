@@ -72,6 +72,7 @@ def connect(
     retry_seconds: float = RETRY_SECONDS,
     spool: str | Path | None = None,
     spool_bytes: int = SPOOL_BYTES,
+    backfill: bool = False,
 ) -> Client:
     """A client of one project.
 
@@ -100,6 +101,7 @@ def connect(
     a loss of power a second later. One process at a time; a forked child gets ConnectError from `add_event` while its parent
     lives and needs a client and a folder of its own. For HTTP.
     spool_bytes: how much the spool may take; when it is full the oldest events stay and `when_full` holds for new ones.
+    backfill: the events are history: they are processed when no live event waits, so that those stay as fresh as they are.
 
     Raises ConnectError when there is nothing that this client could do: the message says what is missing. What only some
     calls need (a write key, a read key) those calls miss, by the same error; and where another client has the spool, or it holds
@@ -132,7 +134,13 @@ def connect(
     writer: Writer | ConnectError
     if transport == "kafka":
         writer = target.missing("kafka", "project_id") or kafka_writer(
-            base, target, retry_seconds=retry_seconds, queue_bytes=queue_bytes, when_full=when_full, on_error=on_error
+            base,
+            target,
+            retry_seconds=retry_seconds,
+            queue_bytes=queue_bytes,
+            when_full=when_full,
+            on_error=on_error,
+            backfill=backfill,
         )
     else:
         writer = http_writer(
@@ -146,6 +154,7 @@ def connect(
             retry_seconds=retry_seconds,
             spool=spool,
             spool_bytes=spool_bytes,
+            backfill=backfill,
         )
     http = target.missing("url", "project_id", "read_key") or HttpTransport(
         str(target.url), str(target.project_id), str(target.read_key)
@@ -173,6 +182,7 @@ def connect_async(
     when_full: WhenFull = "block",
     spool: str | Path | None = None,
     spool_bytes: int = SPOOL_BYTES,
+    backfill: bool = False,
 ) -> AsyncClient:
     """A client of one project for asyncio, over HTTP, with all methods of `connect`'s.
 
@@ -190,7 +200,9 @@ def connect_async(
     folder = Path(data_dir) if data_dir is not None else base.data_dir
     keys = write_key or master_key, read_key or master_key
     target = find_target(base, Target(url, project_id, *keys, None, folder, master_key))
-    writer = http_writer(target, when_full="raise", on_error=on_error, spool=spool, spool_bytes=spool_bytes)
+    writer = http_writer(
+        target, when_full="raise", on_error=on_error, spool=spool, spool_bytes=spool_bytes, backfill=backfill
+    )
     transport = target.missing("url", "project_id", "read_key") or AsyncHttpTransport(
         str(target.url), str(target.project_id), str(target.read_key)
     )
@@ -252,6 +264,7 @@ def http_writer(
     retry_seconds: float = RETRY_SECONDS,
     spool: str | Path | None = None,
     spool_bytes: int = SPOOL_BYTES,
+    backfill: bool = False,
 ) -> Writer | ConnectError:
     """A writer to a collector; the error where something that it needs is not known. Raises ConnectError and OSError where
     the spool cannot be had."""
@@ -266,6 +279,7 @@ def http_writer(
             str(target.write_key),
             connections=senders,
             retry_seconds=retry_seconds if spool is None else math.inf,
+            backfill=backfill,
         ),
         make_queue,
         threads=senders,
@@ -284,6 +298,7 @@ def kafka_writer(
     queue_bytes: int,
     when_full: WhenFull,
     on_error: OnError | None,
+    backfill: bool,
 ) -> Writer:
     """A writer to Kafka. Raises ConnectError where the extra is not installed."""
     try:
@@ -297,6 +312,7 @@ def kafka_writer(
         queue_bytes=queue_bytes,
         when_full=when_full,
         on_error=on_error,
+        backfill=backfill,
     )
 
 

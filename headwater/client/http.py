@@ -50,12 +50,22 @@ class Deleted:
 class HttpSend:
     """Posts batches to a project's bulk route."""
 
-    def __init__(self, url: str, project_id: str, write_key: str, *, connections: int, retry_seconds: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        project_id: str,
+        write_key: str,
+        *,
+        connections: int,
+        retry_seconds: float,
+        backfill: bool = False,
+    ) -> None:
         self._path = f"{url}/3.0/projects/{project_id}/events"
         self._retry_seconds = retry_seconds
         self._gzip = not is_loopback(url)
+        headers = {"Authorization": write_key, "Content-Type": "application/json"}
         self._http = httpx.Client(
-            headers={"Authorization": write_key, "Content-Type": "application/json"},
+            headers=headers | {"Headwater-Backfill": "true"} if backfill else headers,
             timeout=WRITE_TIMEOUT,
             trust_env=not is_loopback(url),  # a proxy does not lead to this machine
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),

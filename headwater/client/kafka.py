@@ -16,7 +16,7 @@ from headwater.identity import event_id, record_key
 from headwater.kafka import durable_producer_config
 from headwater.rules import RuleError, check_event, take_reserved
 from headwater.settings import Settings
-from headwater.topics import raw_topic
+from headwater.topics import backfill_topic, raw_topic
 
 log = logging.getLogger("headwater.client")
 
@@ -39,9 +39,10 @@ class KafkaWriter:
         queue_bytes: int,
         when_full: WhenFull,
         on_error: OnError | None,
+        backfill: bool,
     ) -> None:
         self._process = os.getpid()
-        self._topic = raw_topic(settings)
+        self._topic = (backfill_topic if backfill else raw_topic)(settings)
         self._project_id = project_id
         self._max_bytes = settings.event_max_bytes
         self._max_depth = settings.event_max_depth

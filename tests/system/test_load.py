@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 from pyarrow import parquet
 
 from tests.stack import RunningStack, environment
@@ -74,6 +75,21 @@ def test_what_is_piped_is_sent_while_it_comes_and_doubles_nothing(stack: Running
     grown = content + b'{"n": 10000}\n'
     assert "10,001 events accepted" in stack.run("load", "-", "--collection", "piped", stdin=grown).stderr
     wait_until(lambda: count(stack, "piped") == 10_001, 60, every=0.2)
+
+
+def test_history_is_loaded_beside_live_events(stack: RunningStack, tmp_path: Path) -> None:
+    file = tmp_path / "history.ndjson"
+    file.write_bytes(lines(10_000))
+    options = ("--collection", "history", "--timestamp-field", "at", "--backfill")
+    assert "10,000 events accepted" in stack.run("load", str(file), *options).stderr
+    wait_until(lambda: count(stack, "history") == 10_000, 60, every=0.2)
+    state = json.loads(stack.run("status", "--json").stdout)
+    consumer = Consumer({"bootstrap.servers": state["kafka"], "group.id": "headwater.backfill"})
+    topic = "headwater.raw.backfill"
+    partitions = [TopicPartition(topic, number) for number in consumer.list_topics(topic, 10).topics[topic].partitions]
+    # The group's offsets tell Kafka's tools that nothing waits.
+    wait_until(lambda: sum(max(0, each.offset) for each in consumer.committed(partitions, 10)) == 10_000)
+    consumer.close()
 
 
 def test_rejected_lines_are_reported_with_their_numbers(stack: RunningStack) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from headwater.control import ControlWriter, Project
 from headwater.identity import event_id
+from headwater.topics import backfill_topic
 from tests.collecting import Collector, raw_records
 
 AWKWARD: dict[str, Any] = {
@@ -221,14 +222,29 @@ def test_a_preflight(http: httpx.Client) -> None:
     headers = {
         "Origin": "https://shop.example",
         "Access-Control-Request-Method": "POST",
-        "Access-Control-Request-Headers": "authorization,content-type,keen-sdk",
+        "Access-Control-Request-Headers": "authorization,content-type,headwater-backfill",
     }
     answer = http.options("/events/c", headers=headers)
     assert answer.status_code == 204
     assert answer.headers["access-control-allow-origin"] == "*"
     allowed = answer.headers["access-control-allow-headers"]
-    assert all(name in allowed for name in ("authorization", "content-type", "keen-sdk"))
+    assert all(name in allowed for name in ("authorization", "content-type", "keen-sdk", "headwater-backfill"))
     assert "POST" in answer.headers["access-control-allow-methods"]
+
+
+def test_history_goes_to_a_topic_of_its_own(collector: Collector, http: httpx.Client, project: Project) -> None:
+    headers = {"Authorization": project.write_key}
+    history = headers | {"Headwater-Backfill": "true"}
+    assert http.post("/events/old", json={"n": 1}, headers=history).status_code == 201
+    batch = http.post("/events", json={"old": [{"n": 2}, {"a.b": 1}]}, headers=history)
+    assert [each["success"] for each in batch.json()["old"]] == [True, False]
+    assert http.post("/events/old", json={"n": 3}, headers=headers | {"Headwater-Backfill": "false"}).status_code == 201
+    wrong = http.post("/events", json={"old": [{"n": 4}]}, headers=headers | {"Headwater-Backfill": "yes"})
+    assert (wrong.status_code, wrong.json()["error_code"]) == (400, "InvalidHeaderError")
+    assert "Headwater-Backfill is 'yes'" in wrong.json()["message"]
+    old = raw_records(collector.settings, project.id, backfill_topic(collector.settings))
+    assert sorted(record["properties"] for record in old) == ['{"n":1}', '{"n":2}']
+    assert [record["properties"] for record in stored(collector, "old")] == ['{"n":3}']
 
 
 def refusals(project: Project) -> Iterator[tuple[str, bytes, dict[str, str], int, str]]:

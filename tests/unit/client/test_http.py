@@ -14,6 +14,7 @@ import httpx
 import orjson
 import pytest
 
+import headwater
 from headwater.client.async_client import AsyncClient
 from headwater.client.errors import ConnectError, QueueFullError
 from headwater.client.event import make_event
@@ -81,6 +82,14 @@ def test_a_server_that_cannot_just_now_gets_the_same_bytes_again(status: int) ->
     assert len(server.bodies) == 2
     assert server.bodies[0] == server.bodies[1]
     assert orjson.loads(server.bodies[0]) == {"visits": [orjson.loads(event.payload) for event in EVENTS]}
+
+
+@pytest.mark.parametrize(("backfill", "said"), [(True, "true"), (False, None)])
+def test_history_is_said_to_be_history(backfill: bool, said: str | None) -> None:
+    with serving(GOOD) as server, headwater.connect(server.url, "0" * 24, write_key="key", backfill=backfill) as hw:
+        hw.add_event("visits", {"n": 1})
+        hw.flush(10)
+    assert server.headers[0].get("Headwater-Backfill") == said
 
 
 def test_retry_after_is_honoured() -> None:
