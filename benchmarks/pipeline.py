@@ -30,17 +30,24 @@ EVENTS = 400_000
 DIFFERENT = 40_000
 BATCH = 100
 CONNECTIONS = 8
+HISTORY_BATCH = 1_000  # as `headwater load` sends them
 PACED_PER_SECOND = 5_000
+LITTLE_PER_SECOND = 1_000
 PACED_SECONDS = 30
 PACED_BATCH = 25
 PACED_CONNECTIONS = 4
-PROBE_EVERY = 8  # batches: 25 events a second are looked for
+PROBES_PER_SECOND = 25  # events that are looked for
 PROBE_EVERY_SECONDS = 0.1  # often enough to see, and seldom enough not to be the load
 COUNT_EVERY_SECONDS = 0.2
+HISTORY = 400_000  # events of a backfill: more than is processed during a paced run
+HISTORY_START = datetime(2024, 1, 1, tzinfo=UTC)
+HISTORY_END = datetime(2025, 1, 1, tzinfo=UTC)
 MARGIN_SECONDS = 2.0
 LIMIT_SECONDS = 300.0
 
 SUSTAINED, PACED = "as fast as it goes", f"at {PACED_PER_SECOND:,} events/s"
+LITTLE = f"at {LITTLE_PER_SECOND:,} events/s"
+BESIDE = "{} while a backfill runs"
 
 
 def run(rounds: int) -> Benchmark:
@@ -56,15 +63,23 @@ def run(rounds: int) -> Benchmark:
             "connections": CONNECTIONS,
             "paced_seconds": PACED_SECONDS,
             "paced_batch": PACED_BATCH,
+            "history": HISTORY,
         },
-        (Goal(SUSTAINED, 20_000), Goal(PACED, 2.0, figure="p99 s", at_most=True)),
+        (
+            Goal(SUSTAINED, 20_000),
+            Goal(PACED, 2.0, figure="p99 s", at_most=True),
+            *(Goal(BESIDE.format(case), 2.0, figure="p99 s", at_most=True) for case in (LITTLE, PACED)),
+        ),
     )
     events = [without_time_and_token(event) for event in generate(DIFFERENT)]
     gc.collect()
     gc.freeze()
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder, _up(Path(folder)) as state:
-            benchmark.add(PACED, **uvloop.run(_paced(state, events)))
+            for case, per_second in ((LITTLE, LITTLE_PER_SECOND), (PACED, PACED_PER_SECOND)):
+                benchmark.add(case, **uvloop.run(_paced(state, events, per_second)))
+            for case, per_second in ((LITTLE, LITTLE_PER_SECOND), (PACED, PACED_PER_SECOND)):
+                benchmark.add(BESIDE.format(case), **uvloop.run(_paced_beside_history(state, events, per_second)))
             benchmark.add(SUSTAINED, **uvloop.run(_sustained(state, events)), **_memory(state))
     return benchmark
 
@@ -86,16 +101,48 @@ async def _sustained(state: State, events: list[bytes]) -> Figures:
     return {"value": EVENTS / took, "accepted/s": EVENTS / accepted, "last visible s": took - accepted}
 
 
-async def _paced(state: State, events: list[bytes]) -> Figures:
+async def _paced_beside_history(state: State, events: list[bytes], per_second: int) -> Figures:
+    """`_paced` while older events of the same collection wait in the backfill topic, more than are processed meanwhile."""
+    collection = f"beside_history_{per_second}"
+    old = (_as_old(event, number) for number, event in enumerate(itertools.islice(itertools.cycle(events), HISTORY)))
+    requests = [
+        request.replace(b"\r\n", b"\r\nHeadwater-Backfill: true\r\n", 1)
+        for request in bulk_requests(_path(state), state.write_key or "", collection, list(old), HISTORY_BATCH)
+    ]
+    await send_all(_port(state), iter(requests), CONNECTIONS)
+    async with _api(state) as api:
+        before, began = await _stored_history(api, collection), time.perf_counter()
+        figures = await _paced(state, events, per_second, collection)
+        after, took = await _stored_history(api, collection), time.perf_counter() - began
+        if after == HISTORY:
+            raise BenchmarkError(f"{HISTORY:,} events of history were not enough for the whole measurement")
+        began = time.perf_counter()
+        while (now := await _stored_history(api, collection)) < HISTORY:
+            await asyncio.sleep(COUNT_EVERY_SECONDS)
+        alone = (now - after) / (time.perf_counter() - began)
+    return figures | {"history/s": (after - before) / took, "history alone/s": alone}
+
+
+async def _stored_history(api: httpx.AsyncClient, collection: str) -> int:
+    timeframe = {"start": HISTORY_START.isoformat(), "end": HISTORY_END.isoformat()}
+    return int(await _ask(api, "count", event_collection=collection, timeframe=timeframe))
+
+
+def _as_old(event: bytes, number: int) -> bytes:
+    at = HISTORY_START + (HISTORY_END - HISTORY_START) * (number / HISTORY)
+    return event.replace(b'"keen":{', b'"keen":{"timestamp":"%s",' % at.isoformat().encode(), 1)
+
+
+async def _paced(state: State, events: list[bytes], events_per_second: int, collection: str | None = None) -> Figures:
     """Send at an even pace; of some events, the time from the collector's answer to the first answer that has them."""
-    collection = "paced"
-    count = PACED_PER_SECOND * PACED_SECONDS // PACED_BATCH
+    collection = collection or f"paced_{events_per_second}"
+    count = events_per_second * PACED_SECONDS // PACED_BATCH
     sent = list(itertools.islice(itertools.cycle(events), count * PACED_BATCH))
-    probes = set(range(0, count, PROBE_EVERY))
+    probes = set(range(0, count, max(1, events_per_second // PACED_BATCH // PROBES_PER_SECOND)))
     for number in probes:
         sent[number * PACED_BATCH] = sent[number * PACED_BATCH][:-1] + b',"probe":%d}' % number
     requests = bulk_requests(_path(state), state.write_key or "", collection, sent, PACED_BATCH)
-    per_second = PACED_PER_SECOND / PACED_BATCH
+    per_second = events_per_second / PACED_BATCH
     began = datetime.now(UTC)
     sending = asyncio.create_task(send_paced(_port(state), requests, per_second, PACED_CONNECTIONS))
     seen: dict[int, float] = {}
