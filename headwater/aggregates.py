@@ -23,7 +23,7 @@ DAY = 24 * HOUR
 KEPT = {MINUTE: 60, HOUR: 48, DAY: 30}  # how many windows of each length are kept, the current one among them
 AHEAD = 5 * MINUTE  # clocks differ: an event this far ahead still counts in its window, once that has begun
 
-Kind = Literal["watermark", "ownership", "aggregates", "catalogue", "user", "ids"]
+Kind = Literal["watermark", "backfill", "ownership", "aggregates", "catalogue", "user", "ids"]
 Windows = dict[int, list[int]]  # the window's number since 1970 -> [events, bytes]
 
 

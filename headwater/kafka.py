@@ -86,6 +86,7 @@ def new_topic(settings: Settings, name: str, kind: topics.Topic) -> NewTopic:
     """A topic of a kind, as the settings want it."""
     partitions, retention_hours = {
         topics.RAW: (settings.raw_partitions, settings.raw_retention_hours),
+        topics.BACKFILL: (settings.raw_partitions, settings.backfill_retention_hours),
         topics.EVENTS: (settings.collection_partitions, settings.events_retention_hours),
         topics.DEAD_LETTERS: (1, settings.dead_letter_retention_hours),
         topics.CONTROL: (1, None),
@@ -153,7 +154,7 @@ def wait_until_writable(admin: AdminClient, names: Sequence[str], timeout: float
 
 
 def create_base_topics(settings: Settings) -> set[str]:
-    """Create the raw, dead-letter, control and state topics where they do not exist.
+    """Create the raw, backfill, dead-letter, control and state topics where they do not exist.
 
     Blocks up to a minute, half of that where Kafka cannot be reached; raises KafkaException.
     """
@@ -161,6 +162,7 @@ def create_base_topics(settings: Settings) -> set[str]:
         AdminClient(client_config(settings)),
         [
             new_topic(settings, topics.raw_topic(settings), topics.RAW),
+            new_topic(settings, topics.backfill_topic(settings), topics.BACKFILL),
             new_topic(settings, topics.dead_letters_topic(settings), topics.DEAD_LETTERS),
             new_topic(settings, topics.control_topic(settings), topics.CONTROL),
             new_topic(settings, topics.state_topic(settings), topics.STATE),
@@ -190,6 +192,11 @@ def wait_for_base_topics(settings: Settings, stopping: threading.Event) -> bool:
                 log.info("Kafka can be used", kafka=settings.kafka)
             return True
     return False
+
+
+def sink_group(settings: Settings) -> str:
+    """The consumer group of the sinks: what it has committed is stored in ClickHouse."""
+    return f"{settings.topic_prefix}.sink"
 
 
 def has_topic(client: AdminClient | Consumer | Producer, topic: str, timeout: float) -> bool:

@@ -72,6 +72,14 @@ settles = _counter("processor_settles_total", "Settles, by outcome: done, failed
 settle_seconds = _histogram("processor_settle_seconds", "Time that a settle took.", SECONDS)
 partitions_owned = _gauge("processor_partitions", "Partitions of the raw topic that this processor owns.")
 processor_lag_records = _gauge("processor_lag_records", "Raw records not yet read, by partition.", "partition")
+processor_backfill_lag_records = _gauge(
+    "processor_backfill_lag_records", "Records of the backfill topic not yet read, by partition.", "partition"
+)
+backfill_waiting = _gauge(
+    "processor_backfill_waiting",
+    "1 while history waits, by what for: live events that are not yet processed, or sinks that have not yet stored what was put out; else 0.",
+    "for",
+)
 
 # Sink
 rows_inserted = _counter("sink_rows_total", "Rows inserted into ClickHouse.")

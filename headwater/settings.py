@@ -78,6 +78,11 @@ class Settings(BaseSettings):
         description="Replicas that must have a record before it counts as written; the broker's default where not given.",
     )
     raw_retention_hours: int = Field(168, ge=1, description="How long Kafka keeps raw records.")
+    backfill_retention_hours: int = Field(
+        720,
+        ge=1,
+        description="How long Kafka keeps records of the backfill topic: longer than the longest load of history takes to be processed.",
+    )
     events_retention_hours: int = Field(168, ge=1, description="How long Kafka keeps the records of collection topics.")
     dead_letter_retention_hours: int = Field(720, ge=1, description="How long Kafka keeps dead letters.")
     topic_max_message_bytes: int = Field(

@@ -32,6 +32,12 @@ RAW = Topic(
     "delete",
     "Events as accepted, before enrichment. Keyed by project and user, else by event id. Records that start with `{` are JSON envelopes of the same fields.",
 )
+BACKFILL = Topic(
+    "raw.backfill",
+    "raw_event",
+    "delete",
+    "History: records as those of the raw topic, with the same keys. Processors take them when the raw topic has nothing that waits, no faster than sinks store them.",
+)
 EVENTS = Topic(
     "events.<project>.<collection>", "event", "delete", "The enriched events of one collection, keyed by event id."
 )
@@ -52,7 +58,7 @@ STATE = Topic(
     "state",
     "aggregates",
     "compact",
-    "The processors' tables, one partition for each of the raw topic: watermark, ownership, aggregates, property catalogue and users (each with the schema of that name), written in transactions. Keys are in headwater/aggregates.py.",
+    "The processors' tables, one partition for each of the raw topic: watermark, backfill (a second watermark), ownership, aggregates, property catalogue and users (each with the schema of that name), written in transactions. Keys are in headwater/aggregates.py.",
 )
 
 IN = Topic(
@@ -62,12 +68,17 @@ IN = Topic(
     "Made and written by producers: each record is a JSON object, the properties of an event of that collection. The collector puts them into the raw topic. docs/kafka.md says more.",
 )
 
-TOPICS = (RAW, EVENTS, DEAD_LETTERS, CONTROL, STATE, IN)
+TOPICS = (RAW, BACKFILL, EVENTS, DEAD_LETTERS, CONTROL, STATE, IN)
 
 
 def raw_topic(settings: Settings) -> str:
     """The raw topic's full name."""
     return f"{settings.topic_prefix}.{RAW.suffix}"
+
+
+def backfill_topic(settings: Settings) -> str:
+    """The full name of the raw topic for history."""
+    return f"{settings.topic_prefix}.{BACKFILL.suffix}"
 
 
 def dead_letters_topic(settings: Settings) -> str:

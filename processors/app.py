@@ -22,12 +22,15 @@ from headwater.kafka import client_config, has_topic
 from headwater.logs import configure_logs
 from headwater.settings import Settings
 from headwater.topics import raw_topic
+from processors.backfill import Backfill
+from processors.backfill_reader import BackfillReader
 from processors.blocks import BlockApp
 from processors.enrich import Enricher
 from processors.output import Output
 from processors.pipeline import Pipeline
 from processors.routing import Routes
 from processors.table import StateTable
+from processors.window import Window
 from processors.worker import Worker
 
 CONTROL_SECONDS = 60.0
@@ -68,6 +71,7 @@ async def _serve(settings: Settings, control: ControlPlane) -> bool:
     app = _faust_app(settings)
     output = Output(settings)
     routes = Routes(settings, control, codec("event").header)
+    history, window = BackfillReader(settings), Window(0)
     worker = Worker(
         settings,
         app,
@@ -75,7 +79,10 @@ async def _serve(settings: Settings, control: ControlPlane) -> bool:
         routes,
         Pipeline(settings, routes, Enricher(settings), output),
         output,
+        history,
+        window,
     )
+    backfill = Backfill(settings, worker, history, window)
     app.owner = worker
     raw = app.topic(app.raw_topic, key_type=bytes, value_type=bytes, value_serializer="raw")
 
@@ -104,11 +111,14 @@ async def _serve(settings: Settings, control: ControlPlane) -> bool:
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 50)
     settling = loop.create_task(worker.settle_forever())
+    filling = loop.create_task(backfill.run())
     crashed = loop.create_task(app.wait_until_stopped())
-    await asyncio.wait({loop.create_task(stopping.wait()), crashed, settling}, return_when=asyncio.FIRST_COMPLETED)
-    failed = crashed.done() or settling.done()
+    ends = {loop.create_task(stopping.wait()), crashed, settling, filling}
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    failed = crashed.done() or settling.done() or filling.done()
     log.error("processor crashed", error=str(app.crash_reason)) if failed else log.info("processor stops")
     settling.cancel()
+    filling.cancel()
     await worker.release()
     stopped = loop.create_task(app.stop())
     done, _ = await asyncio.wait({stopped}, timeout=STOP_SECONDS)

@@ -133,6 +133,17 @@ class BlockThread(AIOKafkaConsumerThread):
         reading = self._reading.get(tp)
         return None if reading is None else reading.position
 
+    def fetched(self, tp: TP) -> tuple[int, int] | None:
+        """What follows the last record that was taken, and where Kafka says that the partition ends; None where that is not known.
+
+        Behind the last record there may be transaction markers: a position of our own does not know of them.
+        """
+        assignment = _assignment(self._ensure_consumer())
+        state = None if assignment is None else assignment.state_value(TopicPartition(*tp))
+        if state is None or not state.has_valid_position or state.highwater is None:
+            return None
+        return state.position, state.highwater
+
     def _seek_now(self, tp: TP, offset: int, seek: int) -> None:
         consumer = self._ensure_consumer()
         try:
@@ -211,6 +222,21 @@ class BlockConsumer(Consumer):
                 lags[partition] = max(0, end - offset)
         return lags
 
+    def waiting(self, processed: Mapping[int, int]) -> int:
+        """How many records of the raw topic wait, here or in Kafka, of partitions that are processed up to these offsets.
+
+        As far as the last fetches tell; where none has told yet, all that one could bring may wait.
+        """
+        total = 0
+        for partition, offset in processed.items():
+            tp = TP(self.app.raw_topic, partition)
+            position, fetched = self._thread.next_offset(tp), self._thread.fetched(tp)
+            if position is None or fetched is None:
+                return self.app.conf.broker_max_poll_records
+            at, end = fetched
+            total += max(0, position - offset) + max(0, end - at)
+        return total
+
     async def highwaters(self, *partitions: TP) -> Mapping[TP, Any]:
         """For Faust's recovery: there is nothing to recover."""
         return dict.fromkeys(partitions)
@@ -257,6 +283,6 @@ class BlockApp(faust.App):
         await super()._on_partitions_revoked(revoked)
 
 
-def _assignment(consumer: AIOKafkaConsumer) -> object:
+def _assignment(consumer: AIOKafkaConsumer) -> Any:
     subscription = consumer._subscription.subscription
     return None if subscription is None else subscription.assignment

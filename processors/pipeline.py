@@ -4,7 +4,7 @@ Pure but for what it calls: routes and enricher answer from memory, output queue
 collection's topic or as a dead letter; whatever goes wrong with one record concerns that record only.
 """
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import orjson
@@ -16,7 +16,7 @@ from headwater.metrics import records_processed, repetitions
 from headwater.rules import RuleError
 from headwater.segment_users import ATTACH, IDENTIFY
 from headwater.settings import Settings
-from headwater.topics import dead_letters_topic, raw_topic
+from headwater.topics import backfill_topic, dead_letters_topic, raw_topic
 from processors import datums
 from processors.addons import AddonError
 from processors.catalogue import Surveyor
@@ -139,14 +139,18 @@ class Pipeline:
         self._enricher = enricher
         self._output = output
         self._max_paths = settings.max_paths
-        self._reader = RawReader(raw_topic(settings), settings.event_max_depth)
+        self._raw_topic = raw_topic(settings)
+        self._readers = {
+            topic: RawReader(topic, settings.event_max_depth) for topic in (self._raw_topic, backfill_topic(settings))
+        }
         self._surveyor = Surveyor(settings.event_max_depth)
         self._dead_letters = DeadLetters()
         self._dead_letters_topic = dead_letters_topic(settings)
 
-    def process(self, records: Sequence[ConsumerRecord], state: PartitionState, now: int) -> None:
-        """Put out the events of one partition and count them in its state; `now` in milliseconds since 1970 UTC.
+    def process(self, records: Sequence[ConsumerRecord], state: PartitionState, now: int) -> Mapping[str, int]:
+        """Put out the events of one partition of one topic and count them in its state; `now` in milliseconds since 1970 UTC.
 
+        Returns how many events went to each topic of a collection.
         Raises UnresolvedError, OutputFullError, and KafkaException where output is impossible: nothing of the block has
         then been counted, and it has to be processed again.
         """
@@ -163,13 +167,17 @@ class Pipeline:
             produce(batch.topic, batch.ids, batch.values)
         for key, batch in block.batches.items():
             aggregates, catalogue = state.change(*key)
-            aggregates.add(batch.timestamps, batch.received, batch.sizes, batch.offset, now)
-            catalogue.add(batch.paths, batch.offset, self._max_paths)
+            live = records[0].topic == self._raw_topic
+            aggregates.add(
+                batch.timestamps, batch.received, batch.sizes, batch.offset if live else aggregates.offset, now
+            )
+            catalogue.add(batch.paths, batch.offset if live else catalogue.offset, self._max_paths)
         block.users.keep()
         block.repetitions.keep()
         repetitions.inc(block.repetitions.dropped)
         records_processed.inc(len(records))
         self._output.poll()
+        return {batch.topic: len(batch.ids) for batch in block.batches.values()}
 
     def _add(self, records: Sequence[ConsumerRecord], now: int, block: _Block) -> None:
         """Add what comes of a slice of records."""
@@ -198,7 +206,12 @@ class Pipeline:
         slices: dict[Key, _Slice] = {}
         users, has, learn = block.users, block.repetitions.has, block.repetitions.learn
         processed = avro_long(now)
-        read, enrich, event_record, dumps = self._reader.read, self._enricher.enrich, datums.event, orjson.dumps
+        read, enrich, event_record, dumps = (
+            self._readers[records[0].topic].read,
+            self._enricher.enrich,
+            datums.event,
+            orjson.dumps,
+        )
         largest, too_large = self._output.largest, self._output.too_large
         for record in records:
             try:

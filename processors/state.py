@@ -27,9 +27,9 @@ class PartitionState:
         self._users: dict[tuple[str, str], bytes] = {}  # those that the table may not have
         self._changed_users: set[tuple[str, str]] = set()
 
-    def watermark(self) -> int:
-        """The last raw offset that the table counts; -1 where it counts none."""
-        value = self._read(table_key(self._partition, "watermark"))
+    def watermark(self, kind: Literal["watermark", "backfill"] = "watermark") -> int:
+        """The last offset of the raw topic, or of the backfill topic, that the table counts; -1 where it counts none."""
+        value = self._read(table_key(self._partition, kind))
         return -1 if value is None else int(codec("watermark").decode(value)["offset"])
 
     def change(self, project_id: str, collection: str) -> tuple[Aggregates, Catalogue]:
@@ -55,8 +55,9 @@ class PartitionState:
         self._users[project_id, user] = record
         self._changed_users.add((project_id, user))
 
-    def changes(self, watermark: int, now: int) -> dict[bytes, bytes | None]:
-        """All records that changed since this was last called (None for one that goes), with the watermark that they stand for."""
+    def changes(self, watermark: int | None, now: int, backfill: int | None = None) -> dict[bytes, bytes | None]:
+        """All records that changed since this was last called (None for one that goes), with the watermarks that they stand for,
+        where one has moved."""
         records = self.ids.changes(now)
         for key in self._changed:
             aggregates = self._aggregates[key]
@@ -67,7 +68,10 @@ class PartitionState:
         for key in self._changed_users:
             records[table_key(self._partition, "user", *key)] = self._users[key]
         self._changed_users.clear()
-        records[table_key(self._partition, "watermark")] = codec("watermark").encode({"offset": watermark})
+        if watermark is not None:
+            records[table_key(self._partition, "watermark")] = codec("watermark").encode({"offset": watermark})
+        if backfill is not None:
+            records[table_key(self._partition, "backfill")] = codec("watermark").encode({"offset": backfill})
         return records
 
     def undo(self) -> None:

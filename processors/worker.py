@@ -21,6 +21,7 @@ from confluent_kafka import KafkaException
 
 from headwater import metrics
 from headwater.settings import Settings
+from processors.backfill_reader import BackfillReader
 from processors.blocks import Block, BlockApp
 from processors.fence import FencedError, FencedWriter
 from processors.id_window import IdWindow
@@ -31,6 +32,7 @@ from processors.recovery import recover
 from processors.routing import Key, Routes
 from processors.state import PartitionState
 from processors.table import StateTable
+from processors.window import Window
 
 FLUSH_SECONDS = 30.0
 RELEASE_SECONDS = 6.0  # what a rebalance or a stop waits for the last settle
@@ -47,18 +49,37 @@ log = structlog.get_logger("headwater.processors")
 
 @dataclass(slots=True, eq=False)
 class Owned:
-    """A partition that this worker has taken."""
+    """A partition that this worker has taken, of the raw topic and of the backfill topic: they share its state."""
 
-    progress: Progress
+    progress: Progress  # in the raw topic
+    history: Progress  # in the backfill topic
     state: PartitionState
     writer: FencedWriter
+
+    def begin_settle(self) -> tuple[int | None, int | None]:
+        """For both topics what Progress.begin_settle says."""
+        return self.progress.begin_settle(), self.history.begin_settle()
+
+    def settle_done(self) -> None:
+        """What the last `begin_settle` returned is durable."""
+        for progress in (self.progress, self.history):
+            if progress.cut is not None:
+                progress.settle_done()
 
 
 class Worker:
     """The owner of partitions that `BlockApp` reports to."""
 
     def __init__(
-        self, settings: Settings, app: BlockApp, table: StateTable, routes: Routes, pipeline: Pipeline, output: Output
+        self,
+        settings: Settings,
+        app: BlockApp,
+        table: StateTable,
+        routes: Routes,
+        pipeline: Pipeline,
+        output: Output,
+        backfill: BackfillReader,
+        window: Window,
     ) -> None:
         self._settings = settings
         self._app = app
@@ -66,6 +87,8 @@ class Worker:
         self._routes = routes
         self._pipeline = pipeline
         self._output = output
+        self._backfill = backfill
+        self._window = window
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="processor")
         self._seeks = itertools.count(1)
         self._assignment = 0  # grows with every assignment and release, so what belongs to an old one can tell
@@ -87,6 +110,16 @@ class Worker:
         """Whether this worker has joined its group and has recovered all that it was assigned."""
         return self._assigned is not None and self._assigned <= self._owned.keys()
 
+    @property
+    def live_waiting(self) -> int:
+        """How many records of the raw topic wait for this worker, as far as it knows."""
+        return self._app.blocks.waiting({p: each.progress.next for p, each in self._owned.items()})
+
+    @property
+    def history(self) -> dict[int, int]:
+        """Up to which offsets the backfill topic is settled, by partition that this worker owns."""
+        return {p: each.history.settled for p, each in self._owned.items()}
+
     # What Faust tells
 
     def assigned(self, partitions: Iterable[int], committed: Mapping[int, int]) -> None:
@@ -104,6 +137,7 @@ class Worker:
         settling = self._start(self.settle())
         await asyncio.wait({settling}, timeout=RELEASE_SECONDS)
         owned, self._owned = self._owned, {}
+        self._backfill.leave(owned)
         metrics.partitions_owned.set(0)
         metrics.window_ids.clear()
         if settling.done():  # else its writers are still in use
@@ -114,15 +148,21 @@ class Worker:
     async def process(self, partition: int, block: Block) -> None:
         """Process a block, or see that its partition is read again from where it must be."""
         owned = self._owned.get(partition)
-        if owned is None:
-            return
-        progress = owned.progress
+        if owned is not None:
+            await self._process(partition, owned, owned.progress, block)
+
+    async def process_history(self, partition: int, block: Block) -> Mapping[str, int]:
+        """The same with a block of the backfill topic; returns how many events it put out to each topic."""
+        owned = self._owned.get(partition)
+        return {} if owned is None else await self._process(partition, owned, owned.history, block)
+
+    async def _process(self, partition: int, owned: Owned, progress: Progress, block: Block) -> Mapping[str, int]:
         match progress.judge(block.seek, block.start, block.end):
             case Verdict.SKIP:
-                return
+                return {}
             case Verdict.REWIND:
-                self._read_from_next(partition, owned)
-                return
+                self._read_from_next(partition, owned, progress)
+                return {}
             case Verdict.TAKE:
                 begin = progress.next
         try:
@@ -131,11 +171,11 @@ class Worker:
                 await self._room()
                 async with self._cut:
                     if self._owned.get(partition) is not owned or progress.next != begin:
-                        return  # revoked or rewound while we waited
+                        return {}  # revoked or rewound while we waited
                     try:
-                        self._pipeline.process(records, owned.state, _now())
+                        put_out = self._pipeline.process(records, owned.state, _now())
                         progress.advance(block.end)
-                        return
+                        return put_out
                     except UnresolvedError as error:
                         unresolved = error.keys
                 await self._resolve(unresolved)
@@ -146,6 +186,7 @@ class Worker:
         async with self._settling:  # which may be making durable what this would undo
             self._undo(partition, owned)
         await asyncio.sleep(RETRY_SECONDS)
+        return {}
 
     async def _resolve(self, keys: set[Key]) -> None:
         while True:
@@ -185,7 +226,7 @@ class Worker:
             if at != each.progress.next:
                 since = time.monotonic()
             elif time.monotonic() - since > LOST_SECONDS:
-                self._read_from_next(p, each)
+                self._read_from_next(p, each, each.progress)
                 continue
             waiting[p] = since, each.progress.next
         self._waiting = waiting
@@ -196,13 +237,15 @@ class Worker:
             began = time.monotonic()
             async with self._cut:
                 now = _now()
-                cuts = {p: (each, each.progress.begin_settle()) for p, each in self._owned.items()}
+                cuts = {p: (each, each.begin_settle()) for p, each in self._owned.items()}
                 work = {
-                    p: (each, each.state.changes(cut - 1, now)) for p, (each, cut) in cuts.items() if cut is not None
+                    p: (each, each.state.changes(_last(live), now, _last(history)))
+                    for p, (each, (live, history)) in cuts.items()
+                    if live is not None or history is not None
                 }
                 if not work:
                     return
-                flush = self._output.cut()
+                flush, put_out = self._output.cut(), self._window.put_out
             # Flushed and written beside the processing of the next blocks.
             if not await self._in_thread(partial(flush, FLUSH_SECONDS)):
                 async with self._cut:
@@ -211,6 +254,7 @@ class Worker:
                         self._undo(p, each)
                 metrics.settles.labels("failed").inc()
                 return
+            self._window.settled(put_out)
             outcomes = await asyncio.gather(
                 *(self._in_thread(partial(each.writer.write, changes)) for each, changes in work.values()),
                 return_exceptions=True,
@@ -221,7 +265,7 @@ class Worker:
                     self._lose(p, each, outcome)
                 elif self._owned.get(p) is each:  # else the next owner recovers it
                     self._table.apply(p, changes.items(), outcome)
-                    each.progress.settle_done()
+                    each.settle_done()
                     each.state.trim()
                     settled[p] = each.progress.settled
                     metrics.settles.labels("done").inc()
@@ -236,15 +280,18 @@ class Worker:
 
     def _undo(self, partition: int, owned: Owned) -> None:
         """Go back to what is settled."""
-        if self._owned.get(partition) is owned and owned.progress.next != owned.progress.settled:
-            owned.progress.settle_undone()
+        unsettled = [each for each in (owned.progress, owned.history) if each.next != each.settled]
+        if self._owned.get(partition) is owned and unsettled:
             owned.state.undo()
-            self._read_from_next(partition, owned)
+            for progress in unsettled:
+                progress.settle_undone()
+                self._read_from_next(partition, owned, progress)
 
-    def _read_from_next(self, partition: int, owned: Owned) -> None:
+    def _read_from_next(self, partition: int, owned: Owned, progress: Progress) -> None:
         metrics.rewinds.inc()
-        owned.progress.sought(next(self._seeks))
-        self._app.blocks.read_from(partition, owned.progress.next, owned.progress.seek)
+        progress.sought(next(self._seeks))
+        source = self._app.blocks if progress is owned.progress else self._backfill
+        source.read_from(partition, progress.next, progress.seek)
 
     def _lose(self, partition: int, owned: Owned, error: BaseException) -> None:
         """A transaction failed: the partition is another worker's, or has to be taken anew."""
@@ -253,6 +300,7 @@ class Worker:
         log.warning("state could not be written", partition=partition, fenced=fenced, error=str(error))
         if self._owned.get(partition) is owned:
             del self._owned[partition]
+            self._backfill.leave([partition])
             self._start(self._take_again(partition, owned, fenced, self._assignment))
 
     # Taking
@@ -313,8 +361,10 @@ class Worker:
         # Without a watermark nothing was ever counted: the group's offset, else the beginning (0 falls back to the earliest).
         start = watermark + 1 if watermark >= 0 else self._committed.get(partition, 0)
         seek = next(self._seeks)
-        self._owned[partition] = Owned(Progress(start, start, seek), state, writer)
+        behind = state.watermark("backfill") + 1
+        self._owned[partition] = Owned(Progress(start, start, seek), Progress(behind, behind, seek), state, writer)
         self._app.blocks.read_from(partition, start, seek)
+        self._backfill.read_from(partition, behind, seek)
 
     # Threads and tasks
 
@@ -332,6 +382,11 @@ class Worker:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _last(end: int | None) -> int | None:
+    """The offset before this one."""
+    return None if end is None else end - 1
 
 
 def _now() -> int:

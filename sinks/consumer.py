@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from confluent_kafka.cimpl import OFFSET_END
 
 from headwater import metrics
-from headwater.kafka import client_config
+from headwater.kafka import client_config, sink_group
 from headwater.settings import Settings
 from headwater.topics import collections_pattern, control_topic
 from sinks.batches import Batch, Batches, Limits, Partition
@@ -39,7 +39,7 @@ COMMITTED_SECONDS = 5.0
 def consumer_config(settings: Settings) -> dict[str, object]:
     """How the sink reads: its group, its member name, and queues small enough for its memory."""
     return client_config(settings) | {
-        "group.id": f"{settings.topic_prefix}.sink",
+        "group.id": sink_group(settings),
         # A member by name: a sink that was killed gets its partitions back when it is up again, without waiting for its
         # old session to time out.
         "group.instance.id": settings.worker_name,

@@ -4,6 +4,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,10 +17,10 @@ from confluent_kafka.admin import AdminClient
 from headwater.aggregates import Aggregates, parse_key
 from headwater.codec import codec
 from headwater.control import ControlWriter
-from headwater.kafka import client_config, create_base_topics, durable_producer_config
+from headwater.kafka import client_config, create_base_topics, durable_producer_config, sink_group
 from headwater.local.ports import Ports
 from headwater.settings import PREFIX, Settings
-from headwater.topics import collection_topic, dead_letters_topic, raw_topic, state_topic
+from headwater.topics import collection_topic, collections_pattern, dead_letters_topic, raw_topic, state_topic
 from processors.catalogue import Catalogue
 from tests.waiting import wait_until
 
@@ -41,12 +42,12 @@ def raw_record(project_id: str, collection: str, **fields: Any) -> bytes:
 
 
 class RawTopic:
-    """Writes to the raw topic."""
+    """Writes to the raw topic, or another one of its records."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, topic: str | None = None) -> None:
         self._producer = Producer(durable_producer_config(settings))
         self._producer.list_topics(timeout=10)  # connected, it has its producer id at once and not half a second later
-        self._topic = raw_topic(settings)
+        self._topic = topic or raw_topic(settings)
         self.failed = 0
 
     def send(self, value: bytes | None, key: bytes | None = None, partition: int = -1, timestamp: int = 0) -> None:
@@ -195,16 +196,29 @@ class State:
     @property
     def watermarks(self) -> dict[int, int]:
         """The watermark of each partition that has one."""
-        return {
-            key.partition: codec("watermark").decode(value)["offset"]
-            for key, value in ((parse_key(k), v) for k, v in self.values.items())
-            if key.kind == "watermark"
-        }
+        return self._watermarks("watermark")
 
     @property
     def processed(self) -> int:
-        """Raw offsets that are settled, over all partitions."""
-        return sum(self.watermarks.values()) + len(self.watermarks)
+        """Offsets of the raw topic and of the backfill topic that are settled, over all partitions."""
+        return self.processed_live + self.processed_history
+
+    @property
+    def processed_live(self) -> int:
+        """Those of the raw topic."""
+        return sum(offset + 1 for offset in self._watermarks("watermark").values())
+
+    @property
+    def processed_history(self) -> int:
+        """Those of the backfill topic."""
+        return sum(offset + 1 for offset in self._watermarks("backfill").values())
+
+    def _watermarks(self, kind: str) -> dict[int, int]:
+        return {
+            key.partition: codec("watermark").decode(value)["offset"]
+            for key, value in ((parse_key(k), v) for k, v in self.values.items())
+            if key.kind == kind
+        }
 
     def aggregates(self, project_id: str, collection: str) -> list[Aggregates]:
         """A collection's aggregates by partition."""
@@ -223,6 +237,31 @@ class State:
             parsed = parse_key(key)
             if (parsed.kind, parsed.project_id, parsed.collection) == (kind, project_id, collection):
                 yield value
+
+
+@contextlib.contextmanager
+def storing(settings: Settings) -> Iterator[None]:
+    """A member of the sinks' group that commits all that comes: what processors see of sinks that store everything."""
+    consumer = Consumer(
+        client_config(settings)
+        | {"group.id": sink_group(settings), "auto.offset.reset": "earliest", "topic.metadata.refresh.interval.ms": 500}
+    )
+    consumer.subscribe([collections_pattern(settings.topic_prefix)])
+    stop = threading.Event()
+
+    def run() -> None:
+        while not stop.is_set():
+            if any(message.error() is None for message in consumer.consume(5_000, 0.1)):
+                consumer.commit()  # without waiting: the next one has what this one has
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        consumer.close()
 
 
 def wait_processed(settings: Settings, records: int, limit: float = 60.0) -> State:

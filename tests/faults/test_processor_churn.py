@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from headwater.aggregates import parse_key
 from headwater.kafka import client_config
 from headwater.settings import Settings
-from headwater.topics import state_topic
+from headwater.topics import backfill_topic, state_topic
 from tests.processing import (
     ProcessorProcess,
     RawTopic,
@@ -22,6 +23,7 @@ from tests.processing import (
     processor,
     raw_record,
     read_events,
+    storing,
     wait_processed,
 )
 from tests.waiting import wait_until
@@ -40,8 +42,9 @@ def event_id(number: int) -> str:
 
 
 def send_events(settings: Settings, project_id: str, first: int, count: int, seconds: float) -> None:
-    """Numbered events, spread over the time and over all partitions and collections."""
-    raw, began = RawTopic(settings), time.monotonic()
+    """Numbered events, spread over the time and over all partitions and collections; every third is history."""
+    began = time.monotonic()
+    topics = RawTopic(settings), RawTopic(settings), RawTopic(settings, backfill_topic(settings))
 
     def send(number: int) -> None:
         now = time.time_ns() // 1_000_000
@@ -55,7 +58,7 @@ def send_events(settings: Settings, project_id: str, first: int, count: int, sec
             time_given=number % REPEATED != 0,
             properties=f'{{"number":{number},"even":{"true" if number % 2 == 0 else "false"}}}',
         )
-        raw.send(record, b"%d" % (number % 1_000))
+        topics[number // len(COLLECTIONS) % len(topics)].send(record, b"%d" % (number % 1_000))
 
     for number in range(first, first + count):
         send(number)
@@ -65,7 +68,8 @@ def send_events(settings: Settings, project_id: str, first: int, count: int, sec
             pause = began + seconds * (number - first) / count - time.monotonic()
             if pause > 0:
                 time.sleep(pause)
-    raw.flush()
+    for topic in topics:
+        topic.flush()
 
 
 def records(count: int) -> int:
@@ -86,6 +90,13 @@ def check_exact(settings: Settings, project_id: str, state: State, events: int) 
             assert sum(part.paths[path][3] for part in state.catalogues(project_id, collection)) == len(numbers)
         rows = {(event["id"], event["timestamp"]) for event in read_events(settings, project_id, collection)}
         assert sorted(id_ for id_, _ in rows) == [event_id(number) for number in numbers]
+
+
+@pytest.fixture(autouse=True)
+def stored(kafka_settings: Settings) -> Iterator[None]:
+    """History goes on only when what was put out is stored."""
+    with storing(kafka_settings):
+        yield
 
 
 @pytest.mark.timeout(300)

@@ -1,0 +1,120 @@
+"""Reading the backfill topic: when it is asked, and no more than it is asked for.
+
+Faust's consumer brings whatever there is; history is taken only when nothing else waits, so it has a consumer of its own that is
+assigned the partitions whose twins of the raw topic are this worker's.
+"""
+
+import threading
+from collections.abc import Iterable, Mapping
+
+import structlog
+from aiokafka.structs import ConsumerRecord
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka.cimpl import OFFSET_BEGINNING
+
+from headwater.kafka import partition_reader_config
+from headwater.settings import Settings
+from headwater.topics import backfill_topic
+from processors.blocks import Block
+
+IDLE_FETCH_MS = 500
+FETCH_BYTES = 262_144  # of each partition
+QUEUED_KIB = 4_096
+QUEUED_RECORDS = 5_000
+MORE_SECONDS = 0.01
+
+log = structlog.get_logger("headwater.processors")
+
+
+class BackfillReader:
+    """The backfill topic's partitions that this worker reads. `take` is for one thread at a time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.topic = backfill_topic(settings)
+        self._consumer = Consumer(
+            partition_reader_config(settings, self.topic)
+            | {
+                "group.id": f"{settings.topic_prefix}.backfill",  # never joined; its offsets only inform
+                "enable.partition.eof": False,
+                "fetch.wait.max.ms": IDLE_FETCH_MS,
+                "fetch.message.max.bytes": FETCH_BYTES,
+                "queued.max.messages.kbytes": QUEUED_KIB,
+                "queued.min.messages": QUEUED_RECORDS,
+            }
+        )
+        self._lock = threading.Lock()
+        self._wanted: dict[
+            int, tuple[int, int] | None
+        ] = {}  # partitions to read from another offset, and those to leave
+        self._readings: dict[int, tuple[int, int]] = {}  # the seek that a partition is read after, and where it is
+
+    def read_from(self, partition: int, offset: int, seek: int) -> None:
+        """From the next `take` on, read a partition from `offset`; its blocks carry the seek's number. From any thread."""
+        with self._lock:
+            self._wanted[partition] = seek, offset
+
+    def leave(self, partitions: Iterable[int]) -> None:
+        """From the next `take` on, read these partitions no more. From any thread."""
+        with self._lock:
+            self._wanted |= dict.fromkeys(partitions)
+
+    def take(self, most: int, seconds: float) -> dict[int, Block]:
+        """The next records, by partition; blocks so many seconds while there are none. Raises KafkaException."""
+        self._turn_to_what_is_wanted()
+        first = self._consumer.poll(seconds)
+        if first is None:
+            return {}
+        messages = [first, *(self._consumer.consume(most - 1, MORE_SECONDS) if most > 1 else ())]
+        records: dict[int, list[ConsumerRecord]] = {}
+        for message in messages:
+            error = message.error()
+            if error is None:
+                record = _record(message)
+                records.setdefault(record.partition, []).append(record)
+            elif error.fatal():
+                raise KafkaException(error)
+            else:
+                log.warning("backfill topic cannot be read; trying again", error=error.str())
+        blocks = {}
+        for partition, run in records.items():
+            seek, start = self._readings[partition]
+            blocks[partition] = block = Block(seek, start, run)
+            self._readings[partition] = seek, block.end
+        return blocks
+
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        """Tell Kafka's tools how far this is. Does not wait for the answer; from any thread. Raises KafkaException."""
+        self._consumer.commit(
+            offsets=[TopicPartition(self.topic, partition, offset) for partition, offset in offsets.items()]
+        )
+
+    def close(self) -> None:
+        """Give the consumer up."""
+        self._consumer.close()
+
+    def _turn_to_what_is_wanted(self) -> None:
+        with self._lock:
+            wanted, self._wanted = self._wanted, {}
+        left = [TopicPartition(self.topic, partition) for partition in wanted if partition in self._readings]
+        if left:
+            self._consumer.incremental_unassign(left)
+        for partition in left:
+            del self._readings[partition.partition]
+        sought = {partition: reading for partition, reading in wanted.items() if reading is not None}
+        if sought:
+            self._consumer.incremental_assign(
+                [
+                    TopicPartition(self.topic, partition, offset or OFFSET_BEGINNING)
+                    for partition, (_, offset) in sought.items()
+                ]
+            )
+        self._readings |= sought
+
+
+def _record(message: Message) -> ConsumerRecord:
+    """A record as Faust's consumer has it."""
+    key, value, (kind, timestamp) = message.key(), message.value(), message.timestamp()
+    sizes = -1 if key is None else len(key), -1 if value is None else len(value)
+    return ConsumerRecord(
+        message.topic(), message.partition(), message.offset(), timestamp, kind, key, value, None, *sizes, ()
+    )
