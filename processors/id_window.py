@@ -16,7 +16,7 @@ from headwater.codec import codec
 from headwater.metrics import window_ids
 from headwater.settings import Settings
 
-INDEX = b"\xff"  # begins the keys of the index; all others begin with a digit
+INDEX = b"\xff"  # begins the keys of the index, and no others
 ID_BYTES = 16
 CHUNK_IDS = 1_024  # the most of one chunk
 OPEN_IDS = 256  # a chunk with fewer takes the next ids too: it is written again, and there are fewer of them to keep
@@ -68,6 +68,7 @@ class IdWindow:
         self._prefix = table_key(partition, "ids") + b"/"
         self._fresh: dict[bytes, None] = {}  # in their order
         self._settling: dict[bytes, None] = {}  # in changes that the table may not have yet
+        self._due: set[int] = set()  # chunks that have passed with an id that came again
         self._chunks: deque[_Chunk] | None = None  # oldest first, with those changes; None: as the table has them
         self._held = 0  # ids in them
 
@@ -75,8 +76,14 @@ class IdWindow:
         """Whether an event of this id was put out."""
         if digest in self._fresh or digest in self._settling:
             return True
-        began = self._table.read(self._partition, INDEX + digest)
-        return began is not None and int.from_bytes(began) + self._kept > now
+        value = self._table.read(self._partition, INDEX + digest)
+        if value is None:
+            return False
+        began = int.from_bytes(value)
+        if began + self._kept > now:
+            return True
+        self._due.add(began)
+        return False
 
     def add(self, digests: Iterable[bytes]) -> None:
         """Events of these ids are put out."""
@@ -91,6 +98,7 @@ class IdWindow:
         records |= self._filled(chunks, fresh, last, now)
         self._settling |= self._fresh
         self._fresh = {}
+        self._due = set()
         if records:
             window_ids.labels(str(self._partition)).set(self._held)
         return records
@@ -99,6 +107,7 @@ class IdWindow:
         """Forget every change that the table does not have."""
         self._fresh = {}
         self._settling = {}
+        self._due = set()
         self._chunks = None
 
     def trim(self) -> None:
@@ -114,7 +123,14 @@ class IdWindow:
         return self._chunks
 
     def _expired(self, chunks: deque[_Chunk], coming: int, now: int) -> Iterator[bytes]:
-        """Take out the chunks that go: their keys."""
+        """Take out the chunks that go: their keys.
+
+        Those with an id that came again must go before that id is in another chunk: with a chunk go all its ids' keys.
+        """
+        for late in [chunk for chunk in chunks if chunk.began in self._due] if self._due else ():
+            chunks.remove(late)
+            self._held -= late.ids
+            yield self._key(late.began)
         work = REMOVED_IDS + 2 * coming
         while chunks and work > 0 and (chunks[0].began + self._kept <= now or self._held + coming > self._max):
             gone = chunks.popleft()
@@ -152,21 +168,19 @@ def is_chunk(key: bytes) -> bool:
 def index_changes(chunks: Changes, read: "Reader") -> Iterator[tuple[bytes, bytes | None]]:
     """What chunks change in the index when they come to what `chunks` says; None for a key that goes.
 
-    `chunks` are in the order of their first change, `read` gives the values of keys as they are. An id that was forgotten and
-    came again is in two chunks, and is the later's.
+    `read` gives the values of keys as they are. What goes comes first: an id of a chunk that goes may be in one that comes.
     """
     keys = list(chunks)
     before = dict(zip(keys, read(keys), strict=True)) if keys else {}
     for key, old in before.items():
         if chunks[key] is None and old is not None:
-            entries, mine = [INDEX + digest for digest in _split(_ids(old))], _owner(key)
-            yield from ((entry, None) for entry, owner in zip(entries, read(entries), strict=True) if owner == mine)
+            yield from ((INDEX + digest, None) for digest in _split(_ids(old)))
     for key, value in chunks.items():
         if value is not None:
             old, ids = before[key], _ids(value)
             known = b"" if old is None else _ids(old)
-            owner = _owner(key)
-            yield from ((INDEX + digest, owner) for digest in _split(ids.removeprefix(known)))
+            began = _began(key).to_bytes(8)
+            yield from ((INDEX + digest, began) for digest in _split(ids.removeprefix(known)))
 
 
 class Reader(Protocol):
@@ -178,11 +192,6 @@ class Reader(Protocol):
 
 def _began(key: bytes) -> int:
     return int(key.rpartition(b"/")[2])
-
-
-def _owner(key: bytes) -> bytes:
-    """A chunk's number, as the index has it."""
-    return _began(key).to_bytes(8)
 
 
 def _record(ids: bytes) -> bytes:

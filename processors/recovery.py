@@ -13,6 +13,7 @@ from processors.table import StateTable
 
 BATCH_RECORDS = 500  # chunks of ids have 16 KB, and 1,024 keys of the index
 POLL_SECONDS = 0.5
+AGE_SECONDS = 12 * 3_600  # of local state; Kafka keeps the deletions that it may have missed for 24 hours
 
 log = structlog.get_logger("headwater.processors")
 
@@ -26,7 +27,8 @@ def recover(settings: Settings, table: StateTable, ends: Mapping[int, int], want
     topic = state_topic(settings)
     starts = {}
     for partition, end in ends.items():
-        if table.offset(partition) > end:  # the topic is a new one: what is here belongs to the old
+        # Beyond the end: the topic is a new one, and what is here belongs to the old.
+        if table.offset(partition) > end or table.age(partition) > AGE_SECONDS:
             table.forget(partition)
         starts[partition] = table.offset(partition) + 1
     missing = {partition for partition, end in ends.items() if starts[partition] <= end}

@@ -4,6 +4,7 @@ The table is written by partition, and only with what the changelog already hold
 which they stand go into RocksDB as one write, so whatever a crash leaves is a state that the changelog has had.
 """
 
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -14,10 +15,12 @@ from headwater.settings import Settings
 from headwater.topics import state_topic
 from processors.id_window import index_changes, is_chunk
 
+APPLIED_AT = b"applied_at"
+
 # Small buffers: twelve partitions share the memory of a process whose hot state lies in Python objects anyway.
 ROCKSDB_OPTIONS = {
     "max_open_files": 64,
-    "write_buffer_size": 2 * 1024 * 1024,
+    "write_buffer_size": 4 * 1024 * 1024,
     "max_write_buffer_number": 2,
     "target_file_size_base": 8 * 1024 * 1024,
     "block_cache_size": 1024 * 1024,
@@ -67,6 +70,11 @@ class StateTable(faust.Table[bytes, bytes]):
         offset = self._database(partition).get(self._store_of_faust.offset_key)
         return -1 if offset is None else int(offset)
 
+    def age(self, partition: int) -> float:
+        """Seconds since anything was applied to the local state; 0 where there is none."""
+        applied_at = self._database(partition).get(APPLIED_AT)
+        return 0.0 if applied_at is None else time.time() - int(applied_at)
+
     def apply(self, partition: int, changes: Iterable[tuple[bytes, bytes | None]], offset: int) -> None:
         """Write what the changelog holds up to `offset`, and what follows from it for the index of ids; None deletes a key."""
         database = self._database(partition)
@@ -79,6 +87,7 @@ class StateTable(faust.Table[bytes, bytes]):
         for key, value in index_changes(chunks, database.get):
             _set(batch, key, value)
         batch.put(self._store_of_faust.offset_key, str(offset).encode())
+        batch.put(APPLIED_AT, str(int(time.time())).encode())
         database.write(batch)
 
     def forget(self, partition: int) -> None:
