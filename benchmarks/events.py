@@ -89,7 +89,7 @@ def generate(count: int, seed: int = SEED) -> list[Event]:
     ]
 
 
-def raw_record(project_id: str, event: Event, collection: str = COLLECTION) -> bytes:
+def raw_record(project_id: str, event: Event, collection: str = COLLECTION, *, time_given: bool = True) -> bytes:
     """The event as the collector writes it into the raw topic."""
     return codec("raw_event").encode(
         {
@@ -99,7 +99,7 @@ def raw_record(project_id: str, event: Event, collection: str = COLLECTION) -> b
             "timestamp": event.timestamp,
             "received_at": event.timestamp,
             "id_given": True,
-            "time_given": True,
+            "time_given": time_given,
             "ip": event.ip,
             "user_agent": event.user_agent,
             "addons": ADDONS,

@@ -1,9 +1,12 @@
 """The processor as it is run in production, against stock Faust, a bare loop, and the functions without Kafka."""
 
 import gc
+import os
 import tempfile
 import time
 from pathlib import Path
+
+import faust
 
 from benchmarks import peers
 from benchmarks.events import ADDRESSES, AGENTS, COLLECTION, generate, raw_record
@@ -15,6 +18,9 @@ from headwater.kafka import create_base_topics
 from headwater.local.child import Child
 from headwater.settings import Settings
 from headwater.topics import collection_topic, raw_topic
+from processors.id_window import IdWindow, id_digest, id_salt
+from processors.repetitions import Repetitions
+from processors.table import StateTable
 
 EVENTS = 240_000
 FAUST_EVENTS = 20_000  # of the same: it would take minutes for all
@@ -26,6 +32,10 @@ HEADWATER = "processor"
 BARE = "bare loop"
 FAUST = "stock Faust"
 PURE = "functions alone"
+UNTIMED = "processor, ids without times"
+WINDOW = "window of ids alone, full"
+WINDOW_BLOCK = 2_000
+WINDOW_SETTLE = 10_000
 
 
 def run(rounds: int) -> Benchmark:
@@ -57,6 +67,8 @@ def run(rounds: int) -> Benchmark:
             topic = collection_topic(settings.topic_prefix, project, COLLECTION)
             with stack.service(settings, "worker", "processor") as (child, _):
                 benchmark.add(HEADWATER, **_watch(settings, topic, EVENTS, child))
+            benchmark.add(UNTIMED, **_untimed(stack))
+            benchmark.add(WINDOW, **_window(settings, project))
             for case, peer, count in ((BARE, "bare", EVENTS), (FAUST, "faust", FAUST_EVENTS)):
                 name = f"{settings.topic_prefix}.{peer}"
                 create_collection_topics(settings, [name])
@@ -65,6 +77,52 @@ def run(rounds: int) -> Benchmark:
             benchmark.add(PURE, **_pure(settings, records[:PURE_EVENTS]))
             delete_topics(settings)
     return benchmark
+
+
+def _untimed(stack: Stack) -> Figures:
+    """The same events, each of which goes through the window of ids; in a deployment of its own, whose windows begin empty."""
+    settings = stack.deployment()
+    create_base_topics(settings)
+    with ControlWriter(settings) as writer:
+        project = writer.create_project("benchmark").id
+    fill(
+        settings,
+        ((raw_topic(settings), e.id.encode(), raw_record(project, e, time_given=False)) for e in generate(EVENTS)),
+    )
+    with stack.service(settings, "worker", "processor") as (child, _):
+        figures = _watch(settings, collection_topic(settings.topic_prefix, project, COLLECTION), EVENTS, child)
+    delete_topics(settings)
+    return figures
+
+
+def _window(settings: Settings, project: str) -> Figures:
+    """One partition's window that holds as many ids as it may: each new id is looked for, put in, and an old one goes."""
+    with tempfile.TemporaryDirectory() as folder:
+        app = faust.App("window", broker="kafka://none", datadir=folder, store="rocksdb://")
+        table = StateTable.declared(app, settings)
+        window = IdWindow(settings, table, 0)
+        salt = id_salt(project, COLLECTION)
+        now = time.time_ns() // 1_000_000
+
+        def pass_through(count: int) -> None:
+            nonlocal now
+            for number in range(0, count, WINDOW_BLOCK):
+                block = Repetitions(window, now)
+                for digits in (os.urandom(18).hex().encode() for _ in range(WINDOW_BLOCK)):  # 36, as an id has
+                    digest = id_digest(salt, digits)
+                    if not block.has(digest):
+                        block.learn(digest)
+                block.keep()
+                if (number + WINDOW_BLOCK) % WINDOW_SETTLE == 0:
+                    now += 500
+                    table.apply(0, window.changes(now).items(), number)
+                    window.trim()
+
+        pass_through(settings.id_window_max_ids)
+        meter, began = Meter(os.getpid()), time.perf_counter()
+        pass_through(PURE_EVENTS * 5)
+        took = time.perf_counter() - began
+        return {"value": PURE_EVENTS * 5 / took, "CPU µs/event": meter.figures(PURE_EVENTS * 5)["CPU µs/event"]}
 
 
 def _watch(settings: Settings, topic: str, events: int, child: Child) -> Figures:
