@@ -2,11 +2,13 @@
 
 An identify goes into the raw topic as a JSON envelope whose collection is IDENTIFY, a name that no event's collection can
 have. Its properties are `user`, by which the user is known (the userId, else the anonymousId), and `userId` and `traits` as
-identified. An event that is to have the traits says in its own `user` who it is, and brings the add-on `attachment`. Both have
+identified; `traits` null is that the user is to be forgotten. An event that is to have the traits says in its own `user` who it is, and brings the add-on `attachment`. Both have
 the same key, so that they stay in order.
 """
 
 from typing import Any
+
+import orjson
 
 IDENTIFY = "_segment_identify"
 ATTACH = "segment:attach_user"
@@ -22,3 +24,9 @@ def attachment(member: str) -> dict[str, Any]:
 def user_key(project_id: str, user: str) -> bytes:
     """The key of a user's raw records."""
     return f"{project_id}:{user}".encode()
+
+
+def forgetting(project_id: str, user: str) -> bytes:
+    """The raw record, with the key `user_key`, from which on nothing is known of a user, until somebody is identified as it again."""
+    properties = {"user": user, "userId": None, "traits": None}
+    return orjson.dumps({"project_id": project_id, "collection": IDENTIFY, "properties": properties})

@@ -24,7 +24,9 @@ class PartitionState:
         self._aggregates: dict[tuple[str, str], Aggregates] = {}  # least recently used first
         self._catalogues: dict[tuple[str, str], Catalogue] = {}
         self._changed: set[tuple[str, str]] = set()
-        self._users: dict[tuple[str, str], bytes] = {}  # those that the table may not have
+        self._users: dict[
+            tuple[str, str], bytes | None
+        ] = {}  # those that the table may not have; None for a forgotten one
         self._changed_users: set[tuple[str, str]] = set()
 
     def watermark(self, kind: Literal["watermark", "backfill"] = "watermark") -> int:
@@ -46,12 +48,12 @@ class PartitionState:
         return aggregates, catalogue
 
     def user(self, project_id: str, user: str) -> bytes | None:
-        """A user's record (schemas/user), None for one who was never identified."""
-        record = self._users.get((project_id, user))
-        return self._read(table_key(self._partition, "user", project_id, user)) if record is None else record
+        """A user's record (schemas/user), None for one who was never identified, or was forgotten."""
+        key = project_id, user
+        return self._users[key] if key in self._users else self._read(table_key(self._partition, "user", *key))
 
-    def set_user(self, project_id: str, user: str, record: bytes) -> None:
-        """Change a user's record."""
+    def set_user(self, project_id: str, user: str, record: bytes | None) -> None:
+        """Change a user's record; None deletes it."""
         self._users[project_id, user] = record
         self._changed_users.add((project_id, user))
 

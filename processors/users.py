@@ -22,15 +22,24 @@ class Users:
 
     def __init__(self, state: PartitionState) -> None:
         self._state = state
-        self._learned: dict[tuple[str, str], bytes] = {}
+        self._learned: dict[tuple[str, str], bytes | None] = {}  # None for one who was forgotten
 
     def identify(self, project_id: str, properties: dict[str, Any], timestamp: int) -> None:
-        """Learn who a user is, unless that was said later already. Raises RuleError."""
+        """Learn who a user is, unless that was said later already; or forget the user, where the traits are null. Raises RuleError."""
         user, user_id, traits = properties.get("user"), properties.get("userId"), properties.get("traits")
-        if type(user) is not str or type(traits) is not dict or not (user_id is None or type(user_id) is str):
+        if (
+            type(user) is not str
+            or "traits" not in properties
+            or not (traits is None or type(traits) is dict)
+            or not (user_id is None or type(user_id) is str)
+        ):
             raise RuleError(
-                "InvalidMessageError", "An identify has a user (text), traits (an object) and maybe a userId (text)."
+                "InvalidMessageError",
+                "An identify has a user (text), traits (an object, or null to forget the user) and maybe a userId (text).",
             )
+        if traits is None:
+            self._learned[project_id, user] = None
+            return
         known = self._known(project_id, user)
         if known is None or timestamp >= known["identified_at"]:
             record = {"user_id": user_id, "traits": orjson.dumps(traits).decode(), "identified_at": timestamp}
@@ -57,7 +66,8 @@ class Users:
             self._state.set_user(project_id, user, record)
 
     def _known(self, project_id: str, user: str) -> dict[str, Any] | None:
-        record = self._learned.get((project_id, user)) or self._state.user(project_id, user)
+        key = project_id, user
+        record = self._learned[key] if key in self._learned else self._state.user(project_id, user)
         return None if record is None else codec("user").decode(record)
 
 

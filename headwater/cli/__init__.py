@@ -10,6 +10,7 @@ from headwater.cli.demo import demo
 from headwater.cli.github import github
 from headwater.cli.load import load
 from headwater.cli.query import query
+from headwater.cli.segment import segment
 from headwater.cli.services import serve, worker
 from headwater.cli.stack import down, status, up
 from headwater.settings import SettingsError
@@ -24,7 +25,8 @@ app = typer.Typer(
 
 for command in (up, status, down, demo, load, query, serve, worker):
     app.command()(command)
-for name, group in (("project", project), ("key", key), ("dead-letter", dead_letter), ("github", github)):
+GROUPS = {"project": project, "key": key, "dead-letter": dead_letter, "github": github, "segment": segment}
+for name, group in GROUPS.items():
     app.add_typer(group, name=name)
 
 

@@ -66,7 +66,7 @@ def show_project(
 ) -> None:
     """Show a project with its keys, in clear, and its settings, secrets masked."""
     with _plane(data_dir) as plane:
-        found = plane.project(_project_id(project_id, data_dir))
+        found = plane.project(project_of(project_id, data_dir))
         if found is None:
             raise _refused(f"There is no project {project_id}; `headwater project list` lists them.")
         _print(_project_row(found, with_keys=True), as_json)
@@ -92,7 +92,7 @@ def set_project(
         raise _refused(f"A setting is given as NAME=VALUE; {[*unclear, given][0]!r} is not.")
     with _writer(data_dir) as writer:
         wanted = {name: value or None for name, _, value in pairs}
-        changed = writer.change_settings(_project_id(given, data_dir), wanted)
+        changed = writer.change_settings(project_of(given, data_dir), wanted)
         _print(_project_row(changed) | {"settings": changed.settings.shown()}, as_json)
 
 
@@ -106,7 +106,7 @@ def create_key(
 ) -> None:
     """Create one more key of a project."""
     with _writer(data_dir) as writer:
-        created = writer.create_key(_project_id(project_id, data_dir), kind.value, name or kind.value)
+        created = writer.create_key(project_of(project_id, data_dir), kind.value, name or kind.value)
         _print(_key_row(created), as_json)
 
 
@@ -114,7 +114,7 @@ def create_key(
 def list_keys(project_id: ProjectOption = None, as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """List a project's keys, in clear, revoked ones too."""
     with _plane(data_dir) as plane:
-        _print([_key_row(found) for found in plane.keys(_project_id(project_id, data_dir))], as_json)
+        _print([_key_row(found) for found in plane.keys(project_of(project_id, data_dir))], as_json)
 
 
 @key.command("revoke")
@@ -162,7 +162,7 @@ def _settings(data_dir: Path | None) -> Settings:
     return settings
 
 
-def _project_id(given: str | None, data_dir: Path | None) -> str:
+def project_of(given: str | None, data_dir: Path | None) -> str:
     """The project that a command is about: the one given, else HEADWATER_PROJECT_ID, else the local stack's."""
     settings = local_settings(data_dir)
     state = read_state(settings.data_dir)

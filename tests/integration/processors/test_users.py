@@ -4,11 +4,12 @@ from typing import Any
 
 import orjson
 
-from headwater.segment_users import IDENTIFY, attachment, user_key
+from headwater.segment_users import IDENTIFY, attachment, forgetting, user_key
 from headwater.settings import Settings
 from tests.processing import ProcessorProcess, RawTopic, new_project, processor, raw_record, read_events, wait_processed
 
 USERS = [f"user-{number}" for number in range(20)]
+FORGOTTEN = USERS[1::4]
 
 
 def identify(project_id: str, user: str, traits: dict[str, Any], at: int) -> bytes:
@@ -47,6 +48,9 @@ def test_events_have_what_was_identified_before_them(kafka_settings: Settings) -
         for user in USERS[::2]:
             send(user, identify(project_id, user, {"plan": "pro", "of": user}, 2))
             visit(user, 2)
+        for user in FORGOTTEN:
+            send(user, forgetting(project_id, user))
+            visit(user, 2)
         raw.flush()
     finally:
         first.kill()
@@ -62,10 +66,11 @@ def test_events_have_what_was_identified_before_them(kafka_settings: Settings) -
         assert traits is None or (traits["id"], traits["of"]) == (user, user)
         # What the first one put out and did not settle comes twice, and is the same.
         plans.setdefault((user, properties["step"]), set()).add(traits and traits["plan"])
-    after = {user: "pro" if user in USERS[::2] else "free" for user in USERS}
+    after = {user: "pro" if user in USERS[::2] else None if user in FORGOTTEN else "free" for user in USERS}
     assert plans == {
         **{(user, 0): {None} for user in USERS},
         **{(user, 1): {"free"} for user in USERS},
         **{(user, 2): {"pro"} for user in USERS[::2]},
+        **{(user, 2): {None} for user in FORGOTTEN},
         **{(user, 3): {after[user]} for user in USERS},
     }

@@ -67,6 +67,27 @@ def test_a_block_that_is_processed_again_finds_what_it_found() -> None:
     assert state.changes(10, 0).keys() == {b"3/watermark"}
 
 
+def test_who_is_forgotten_is_nobody_until_identified_again() -> None:
+    table = MemoryTable()
+    state = state_over(table, 3)
+    users = Users(state)
+    identify(users, "u", {"plan": "pro"}, 5, "u")
+    users.keep()
+    table.apply(state.changes(1, 0))
+    users = Users(state)
+    identify(users, "u", None, 6)
+    assert attached(users, "userId", "u") == {"userId": "u"}
+    assert "traits" in attached(Users(state), "userId", "u")  # the block may be processed again
+    users.keep()
+    assert attached(Users(state), "userId", "u") == {"userId": "u"}  # the table does not know it yet
+    table.apply(state.changes(2, 0))
+    state.trim()
+    for known in (state, state_over(table, 3)):
+        assert attached(Users(known), "userId", "u") == {"userId": "u"}
+    identify(users, "u", {"plan": "free"}, 1)
+    assert attached(users, "userId", "u")["traits"] == {"plan": "free"}
+
+
 def test_memory_keeps_what_the_table_does_not_have() -> None:
     table = MemoryTable()
     state = state_over(table, 3)
