@@ -140,7 +140,7 @@ class Settings(BaseSettings):
     id_window_max_ids: int = Field(
         1_000_000,
         ge=1,
-        description="and how many of each partition of the raw topic: the oldest go first. On disk, about 40 bytes each; and 16 in the state topic.",
+        description="and how many of each partition of the raw topic: the oldest go first. They are on disk, and in the state topic with 16 bytes each.",
     )
     settle_seconds: float = Field(
         0.5,

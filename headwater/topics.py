@@ -58,7 +58,7 @@ STATE = Topic(
     "state",
     "aggregates",
     "compact",
-    "The processors' tables, one partition for each of the raw topic: watermark, backfill (a second watermark), ownership, aggregates, property catalogue and users (each with the schema of that name), written in transactions. Keys are in headwater/aggregates.py.",
+    "The processors' tables, one partition for each of the raw topic: watermark, backfill (a second watermark), ownership, aggregates, property catalogue and users (each with the schema of that name) and ids (seen_ids), written in transactions. Keys are in headwater/aggregates.py.",
 )
 
 IN = Topic(
