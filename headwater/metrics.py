@@ -75,8 +75,8 @@ processor_lag_records = _gauge("processor_lag_records", "Raw records not yet rea
 processor_backfill_lag_records = _gauge(
     "processor_backfill_lag_records", "Records of the backfill topic not yet read, by partition.", "partition"
 )
-backfill_waiting = _gauge(
-    "processor_backfill_waiting",
+backfill_paused = _gauge(
+    "processor_backfill_paused",
     "1 while history waits, by what for: live events that are not yet processed, or sinks that have not yet stored what was put out; else 0.",
     "for",
 )

@@ -23,7 +23,7 @@ from processors.window import Window
 from processors.worker import Worker
 
 BLOCK_RECORDS = 500  # so few that a live block waits for milliseconds
-WINDOW_EVENTS = 5_000  # under way to sinks, over all processors
+WINDOW_EVENTS = 2_500  # under way to sinks, over all processors
 LIVE_WAITING = 500  # live records that are no reason to wait: what one fetch brings
 READ_SECONDS = 0.5
 LIVE_LOOK_SECONDS = 0.02
@@ -116,7 +116,7 @@ class Backfill:
             return
         self._said = what
         for each in ("live", "sinks"):
-            metrics.backfill_waiting.labels(each).set(each == what)
+            metrics.backfill_paused.labels(each).set(each == what)
         if what is None:
             log.info("history goes on")
         else:

@@ -24,7 +24,7 @@ from tests.waiting import wait_until
 
 HISTORY = 3 * WINDOW_EVENTS
 LIVE = 600
-WAITS = 'headwater_processor_backfill_waiting{for="sinks"}'
+WAITS = 'headwater_processor_backfill_paused{for="sinks"}'
 
 
 @pytest.mark.timeout(180)
