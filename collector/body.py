@@ -1,5 +1,6 @@
 """Request bodies: read and decompressed within the limit, so that no client can make the collector hold more."""
 
+import asyncio
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -8,6 +9,7 @@ from collector.errors import ApiError
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
+AT_ONCE_BYTES = 2_048  # compressed
 GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 RAW_DEFLATE = -zlib.MAX_WBITS
 ZLIB_FIRST_BYTE = 0x78  # what every zlib stream in use starts with; a raw one cannot
@@ -25,7 +27,11 @@ async def read_body(receive: Receive, headers: dict[bytes, bytes], limit: int) -
     if len(body) > limit:
         raise too_large(limit)
     encoding = headers.get(b"content-encoding")
-    return body if encoding is None else decompress(body, encoding.strip().lower(), limit)
+    if encoding is None:
+        return body
+    given = (body, encoding.strip().lower(), limit)
+    # A few kilobytes may come out as many megabytes, and other requests go on meanwhile.
+    return decompress(*given) if len(body) <= AT_ONCE_BYTES else await asyncio.to_thread(decompress, *given)
 
 
 async def _rest(receive: Receive, first: bytes, limit: int) -> bytes:

@@ -17,6 +17,7 @@ COLLECTION_NAME_MAX = 64
 TABLE_FILE_NAME_MAX = 179
 PROPERTY_NAME_MAX = 255
 CLIENT_ID_MAX = 1_024
+EXPLAINED_BYTES = 1_000_000
 INT_MIN = -(2**63)
 INT_MAX = 2**63 - 1
 TIMESTAMP_MIN = -2_208_988_800_000  # 1900-01-01T00:00:00Z
@@ -91,7 +92,14 @@ def parse_values(text: bytes) -> tuple[Any, bool]:
 
 
 def explain_broken(text: bytes) -> RuleError:
-    """Why a text that `parse_json` refused is no event; names the property where the text can be read so far."""
+    """Why a text that `parse_json` refused is no event; names the property where the text can be read so far.
+
+    Says less of more than EXPLAINED_BYTES: reading them for it would keep others waiting.
+    """
+    if len(text) > EXPLAINED_BYTES:
+        return RuleError(
+            "InvalidEventError", f"The body is not JSON; of {EXPLAINED_BYTES:,} bytes or less you are told where."
+        )
     if text.startswith(b"\xef\xbb\xbf"):
         return RuleError("InvalidEventError", "The body starts with a byte order mark; send plain UTF-8.")
     try:

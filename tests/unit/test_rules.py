@@ -296,6 +296,7 @@ def test_the_first_and_the_last_timestamp() -> None:
         (b"", "InvalidEventError", "not JSON"),
         (b"\xef\xbb\xbf{}", "InvalidEventError", "byte order mark"),
         (b"[" * 5_000 + b"]" * 5_000, "InvalidPropertyValueError", "nested far too deeply"),
+        (b'{"a":"' + b"x" * 1_000_000, "InvalidEventError", "of 1,000,000 bytes or less you are told where"),
     ],
 )
 def test_broken_json_is_explained(text: bytes, name: str, says: str) -> None:

@@ -131,6 +131,11 @@ def test_too_large_names_the_largest_property() -> None:
     assert "'blob'" in caught.value.description
 
 
+def test_too_large_by_many_properties_counts_them() -> None:
+    with pytest.raises(TooLargeError, match=r"It has 1,001 properties\.$"):
+        made(make(settings=load_settings(event_max_bytes=1_000)), "c", {f"p{number}": 1 for number in range(1_001)})
+
+
 def test_nesting_beyond_what_json_writers_do_is_refused_not_failed() -> None:
     value: Any = 1
     for _ in range(490):
