@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from headwater.settings import Settings
+from headwater.settings import Settings, load_settings
 from processors.id_window import IdWindow, index_changes, is_chunk
 from processors.state import PartitionState
 
@@ -49,4 +49,4 @@ def state_over(table: MemoryTable, partition: int = 0, **settings: Any) -> Parti
 
 @lru_cache  # reading them takes ten milliseconds
 def _settings(**settings: Any) -> Settings:
-    return Settings(**settings)
+    return load_settings(**settings)

@@ -61,6 +61,6 @@ def test_the_analysts_reference_has_every_analysis_parameter_and_operator() -> N
 def test_metrics_are_named_with_their_unit() -> None:
     from headwater.metrics import METRICS
 
-    units = ("_total", "_seconds", "_records", "_partitions", "_paused")
+    units = ("_total", "_seconds", "_records", "_partitions", "_paused", "_ids")
     names = [metric._name + ("_total" if metric._type == "counter" else "") for metric in METRICS]
     assert [name for name in names if not name.startswith("headwater_") or not name.endswith(units)] == []

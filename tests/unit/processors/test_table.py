@@ -7,7 +7,7 @@ from unittest.mock import patch
 import faust
 import pytest
 
-from headwater.settings import Settings
+from headwater.settings import load_settings
 from processors.id_window import INDEX, IdWindow
 from processors.table import StateTable
 
@@ -15,11 +15,11 @@ from processors.table import StateTable
 @pytest.fixture
 def table(tmp_path: Path) -> StateTable:
     app = faust.App("test", broker="kafka://none", datadir=str(tmp_path), store="rocksdb://")
-    return StateTable.declared(app, Settings())
+    return StateTable.declared(app, load_settings())
 
 
 def test_chunks_have_their_index_and_take_it_with_them(table: StateTable) -> None:
-    settings, now = Settings(id_window_max_ids=3_000), 1_769_904_000_000
+    settings, now = load_settings(id_window_max_ids=3_000), 1_769_904_000_000
     window, other = IdWindow(settings, table, 2), IdWindow(settings, table, 3)
     ids = [number.to_bytes(16) for number in range(5_000)]
     for first in range(0, 5_000, 1_000):
