@@ -10,7 +10,7 @@ from rich.console import Console
 from benchmarks import report
 from headwater.settings import PREFIX
 
-PARTS = ("client", "enrich", "collector", "abuse", "processor", "sink", "query", "pipeline")
+PARTS = ("client", "enrich", "collector", "load", "abuse", "processor", "sink", "query", "pipeline")
 MIN_EVENTS = 10_000  # with fewer, some questions would be about nothing
 
 
