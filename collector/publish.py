@@ -19,6 +19,7 @@ QUEUE_KIB = 65_536  # what waits for Kafka; beyond it requests are answered 503
 QUEUE_RECORDS = 200_000
 POLL_SECONDS = 0.001
 GATHER_SECONDS = 0.005  # what requests bring within it goes to librdkafka together
+GATHERED_RECORDS = 20  # a request with so many goes at once: there is little to gain by waiting for others
 METADATA_SECONDS = 2.0
 FLUSH_SECONDS = 5.0
 
@@ -60,7 +61,11 @@ class Publisher:
         loop = asyncio.get_running_loop()
         started = perf_counter()
         reports = _Reports(len(records), loop.create_future())
-        self._gathered.append((self._backfill_topic if backfill else self._topic, records, reports))
+        topic = self._backfill_topic if backfill else self._topic
+        if len(records) < GATHERED_RECORDS:
+            self._gathered.append((topic, records, reports))
+        else:
+            self._produce(topic, records, reports)
         self._waiting += 1
         if not self._polling:
             self._polling = True
