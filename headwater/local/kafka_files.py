@@ -76,7 +76,7 @@ def _watch(jars: list[Path], folder: Path) -> Path:
 
 def _work(bootstrap: str) -> None:
     """What services do: make a topic, write to it in a transaction, read it in a group."""
-    servers = {"bootstrap.servers": bootstrap, "log_level": 0}
+    servers: dict[str, str | int | float | bool] = {"bootstrap.servers": bootstrap, "log_level": 0}
     admin, deadline = AdminClient(servers), time.monotonic() + START_SECONDS
     while True:
         with suppress(KafkaException):
@@ -95,4 +95,4 @@ def _work(bootstrap: str) -> None:
         consumer.subscribe([TOPIC])
         message = consumer.poll(WORK_SECONDS)
         if message is not None and message.error() is None:
-            consumer.commit(message, asynchronous=False)
+            consumer.commit(message=message, asynchronous=False)
