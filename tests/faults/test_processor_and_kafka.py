@@ -2,6 +2,7 @@
 
 import secrets
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,8 @@ from pydantic import SecretStr
 
 from headwater.settings import Settings, load_settings
 from tests.broker import Broker
-from tests.faults.test_processor_churn import check_exact, send_events
-from tests.processing import ProcessorProcess, new_project, wait_processed
+from tests.faults.test_processor_churn import check_exact, records, send_events
+from tests.processing import ProcessorProcess, new_project, storing, wait_processed
 from tests.waiting import wait_until
 
 EVENTS = 20_000
@@ -29,6 +30,13 @@ def settings(broker: Broker, tmp_path: Path) -> Settings:
     )
 
 
+@pytest.fixture(autouse=True)
+def stored(settings: Settings) -> Iterator[None]:
+    """History goes on only when what was put out is stored."""
+    with storing(settings):
+        yield
+
+
 @pytest.mark.timeout(400)
 def test_a_broker_that_is_killed_and_one_that_hangs(broker: Broker, settings: Settings, tmp_path: Path) -> None:
     project_id = new_project(settings)
@@ -40,19 +48,23 @@ def test_a_broker_that_is_killed_and_one_that_hangs(broker: Broker, settings: Se
         wait_until(lambda: worker.metric("headwater_processor_records_total") > before, LIMIT, 0.02)
         return first + EVENTS
 
+    def check(sent: int) -> None:
+        state = wait_processed(settings, sent // EVENTS * records(EVENTS), LIMIT)
+        check_exact(settings, project_id, state, sent)
+
     try:
         worker.wait_ready()
         sent = send_until_it_works_on(0)
         broker.kill()
         broker.start()
-        check_exact(settings, project_id, wait_processed(settings, sent, LIMIT), sent)
+        check(sent)
 
         sent = send_until_it_works_on(sent)
         broker.signal(signal.SIGSTOP)  # until the output's flush has failed
         wait_until(lambda: not worker.ready, NOTICED)
         wait_until(lambda: worker.metric('headwater_processor_settles_total{outcome="failed"}') > 0, LIMIT)
         broker.signal(signal.SIGCONT)
-        check_exact(settings, project_id, wait_processed(settings, sent, LIMIT), sent)
+        check(sent)
         wait_until(lambda: worker.ready, LIMIT)
         assert worker.end() == 0, worker.log.read_text()
         assert "Traceback" not in worker.log.read_text()

@@ -40,7 +40,8 @@ async def test_a_collection(api: Api) -> None:
     assert (answer.status_code, answer.content) == (204, b"")
     copies = json.loads(answer.headers["headwater-copies-in-kafka"])
     assert set(copies) == {
-        f"{api.settings.topic_prefix}.{rest}" for rest in ("raw", "dead-letters", f"events.{api.project.id}.clicks")
+        f"{api.settings.topic_prefix}.{rest}"
+        for rest in ("raw", "raw.backfill", "dead-letters", f"events.{api.project.id}.clicks")
     }
     assert await api.ask("count", event_collection="clicks") == 0
     assert await get(api, "/events", api.project.read_key) == (200, [])
