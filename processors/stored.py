@@ -17,27 +17,34 @@ class Stored:
     """Asks Kafka. Every method blocks up to a few seconds; raises KafkaException when there is no answer."""
 
     def __init__(self, settings: Settings) -> None:
-        self._admin = AdminClient(client_config(settings) | {"log_level": 0})
+        self._config = client_config(settings) | {"log_level": 0}
+        self._admin = AdminClient(self._config)
         self._group = sink_group(settings)
         self._partitions: dict[str, int] = {}
 
     def ask(self, topics: Iterable[str]) -> tuple[Ends, Ends]:
         """The ends of topics, and the offsets that the sinks' group has committed. What does not exist is in neither."""
-        places = [(topic, partition) for topic in topics for partition in range(self._partitions_of(topic))]
-        ends = self.ends(places)
-        return ends, self._committed(ends)
+        try:
+            places = [(topic, partition) for topic in topics for partition in range(self._partitions_of(topic))]
+            ends = self.ends(places)
+            return ends, self._committed(ends)
+        except KafkaException:
+            # A client whose broker was killed may ask for the group's coordinator in vain for ever.
+            self._admin = AdminClient(self._config)
+            raise
 
     def ends(self, places: Iterable[tuple[str, int]]) -> Ends:
         """The ends of partitions (topic and number); of those that exist."""
+        admin = self._admin  # held: one that is let go of while it is asked never answers
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the client's own gap
         asked = {TopicPartition(*place): latest for place in places}
         ends = {}
         if asked:
-            for place, future in self._admin.list_offsets(asked, request_timeout=ANSWER_SECONDS).items():
+            for place, future in admin.list_offsets(asked, request_timeout=ANSWER_SECONDS).items():
                 try:
                     ends[place.topic, place.partition] = future.result().offset
                 except KafkaException as error:
-                    if place.topic not in self._admin.list_topics(timeout=ANSWER_SECONDS).topics:
+                    if place.topic not in admin.list_topics(timeout=ANSWER_SECONDS).topics:
                         self._partitions.pop(place.topic, None)
                         continue
                     raise error
@@ -47,7 +54,8 @@ class Stored:
         if not ends:
             return {}
         request = ConsumerGroupTopicPartitions(self._group, [TopicPartition(*place) for place in ends])
-        (future,) = self._admin.list_consumer_group_offsets([request], request_timeout=ANSWER_SECONDS).values()
+        admin = self._admin
+        (future,) = admin.list_consumer_group_offsets([request], request_timeout=ANSWER_SECONDS).values()
         answer = future.result()
         return {(each.topic, each.partition): each.offset for each in answer.topic_partitions if each.error is None}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from headwater.aggregates import Aggregates, parse_key
@@ -250,9 +250,13 @@ def storing(settings: Settings) -> Iterator[None]:
     stop = threading.Event()
 
     def run() -> None:
+        behind = False
         while not stop.is_set():
-            if any(message.error() is None for message in consumer.consume(5_000, 0.1)):
-                consumer.commit()  # without waiting: the next one has what this one has
+            behind |= any(message.error() is None for message in consumer.consume(5_000, 0.1))
+            if behind:
+                with contextlib.suppress(KafkaException):  # again, then, as sinks do
+                    consumer.commit(asynchronous=False)
+                    behind = False
 
     thread = threading.Thread(target=run)
     thread.start()
