@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from headwater.cli.local import DataDir, explained, local_settings
+from headwater.cli.local import DataDir, explained, local_settings, stack_settings
 from headwater.local.state import read_state
 from headwater.logs import configure_logs
 from headwater.settings import Settings
@@ -153,11 +153,7 @@ def _writer(data_dir: Path | None) -> "Iterator[ControlWriter]":
 
 
 def _settings(data_dir: Path | None) -> Settings:
-    """Settings of the environment; Kafka and the secret of the local stack where one runs in the data directory."""
-    settings = local_settings(data_dir)
-    state = read_state(settings.data_dir)
-    if state is not None:
-        settings = local_settings(data_dir, kafka=state.kafka, secret=state.secret)
+    settings = stack_settings(data_dir)
     configure_logs(settings.model_copy(update={"log_format": "console"}), "cli")  # to stderr: stdout is the answer's
     return settings
 

@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from headwater.cli.local import DataDir, explained, local_settings
-from headwater.local.state import read_state
+from headwater.cli.local import DataDir, explained, stack_settings
 
 WIDTH = 200  # ids are to be copied, so no column is cut to the terminal's width
 
@@ -99,10 +98,7 @@ def _letters(data_dir: Path | None) -> Iterator[Iterator[dict[str, Any]]]:
         from headwater.codec import CodecError
         from headwater.dead_letters import DeadLettersError, read_dead_letters
 
-    settings = local_settings(data_dir)
-    state = read_state(settings.data_dir)
-    if state is not None:
-        settings = local_settings(data_dir, kafka=state.kafka)
+    settings = stack_settings(data_dir)
     with explained(DeadLettersError, CodecError):
         yield read_dead_letters(settings)
 

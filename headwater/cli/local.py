@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from headwater.local.state import read_state
 from headwater.settings import Settings, load_settings
 
 DataDir = Annotated[
@@ -20,6 +21,13 @@ def local_settings(data_dir: Path | None, **overrides: object) -> Settings:
     """Settings from the environment with what was given on top. Raises SettingsError."""
     given = {"data_dir": data_dir, **overrides}
     return load_settings(**{name: value for name, value in given.items() if value is not None})
+
+
+def stack_settings(data_dir: Path | None) -> Settings:
+    """Settings of the environment; Kafka and the secret of the local stack where one runs in the data directory. Raises SettingsError."""
+    settings = local_settings(data_dir)
+    state = read_state(settings.data_dir)
+    return settings if state is None else local_settings(data_dir, kafka=state.kafka, secret=state.secret)
 
 
 def data_dir_option(folder: Path) -> str:

@@ -5,8 +5,7 @@ from typing import Annotated
 import typer
 
 from headwater.cli.control import ProjectOption, project_of
-from headwater.cli.local import DataDir, explained, local_settings
-from headwater.local.state import read_state
+from headwater.cli.local import DataDir, explained, stack_settings
 
 FLUSH_SECONDS = 30.0
 
@@ -32,10 +31,7 @@ def forget(
         from headwater.topics import raw_topic
 
     project_id = project_of(project_id, data_dir)
-    settings = local_settings(data_dir)
-    state = read_state(settings.data_dir)
-    if state is not None:
-        settings = local_settings(data_dir, kafka=state.kafka)
+    settings = stack_settings(data_dir)
     refusals: list[object] = []
     producer = Producer(durable_producer_config(settings))
     producer.produce(
