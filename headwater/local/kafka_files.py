@@ -7,7 +7,7 @@ others than those that it was made of.
 
 import tempfile
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 import structlog
@@ -20,6 +20,7 @@ from headwater.local.child import Child
 from headwater.local.kafka import VERSION, KafkaNode, KafkaStartError, class_record
 from headwater.local.maven import cache_folder, fetch, locked, read_lock
 from headwater.local.ports import PortError, Ports
+from headwater.local.services import kafka_probe
 
 LOCK = Path(__file__).with_name("kafka.lock")
 FIRST_PORT = 25_000
@@ -76,14 +77,12 @@ def _watch(jars: list[Path], folder: Path) -> Path:
 
 def _work(bootstrap: str) -> None:
     """What services do: make a topic, write to it in a transaction, read it in a group."""
-    servers: dict[str, str | int | float | bool] = {"bootstrap.servers": bootstrap, "log_level": 0}
-    admin, deadline = AdminClient(servers), time.monotonic() + START_SECONDS
-    while True:
-        with suppress(KafkaException):
-            if admin.list_topics(timeout=1).brokers:
-                break
+    answers, deadline = kafka_probe(bootstrap), time.monotonic() + START_SECONDS
+    while not answers():
         if time.monotonic() > deadline:
             raise KafkaStartError(f"Kafka did not answer within {START_SECONDS:g} s")
+    servers: dict[str, str | int | float | bool] = {"bootstrap.servers": bootstrap, "log_level": 0}
+    admin = AdminClient(servers)  # named: one that is let go of while it is asked never answers
     admin.create_topics([NewTopic(TOPIC, 1)])[TOPIC].result(WORK_SECONDS)
     producer = Producer(servers | {"transactional.id": TOPIC, "compression.type": "lz4"})
     producer.init_transactions(WORK_SECONDS)
