@@ -88,10 +88,6 @@ class BackfillReader:
             offsets=[TopicPartition(self.topic, partition, offset) for partition, offset in offsets.items()]
         )
 
-    def close(self) -> None:
-        """Give the consumer up."""
-        self._consumer.close()
-
     def _turn_to_what_is_wanted(self) -> None:
         with self._lock:
             wanted, self._wanted = self._wanted, {}

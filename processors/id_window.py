@@ -7,7 +7,7 @@ what no transaction has yet.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import NamedTuple, Protocol
 
@@ -24,6 +24,7 @@ SPAN = 60_000  # milliseconds from a chunk's first id to its last
 REMOVED_IDS = 4_096  # of chunks that go in one settle, beside twice what comes
 
 Changes = Mapping[bytes, bytes | None]
+Reader = Callable[[list[bytes]], Sequence[bytes | None]]
 
 
 class Table(Protocol):
@@ -165,7 +166,7 @@ def is_chunk(key: bytes) -> bool:
     return key.split(b"/", 2)[1:2] == [b"ids"]
 
 
-def index_changes(chunks: Changes, read: "Reader") -> Iterator[tuple[bytes, bytes | None]]:
+def index_changes(chunks: Changes, read: Reader) -> Iterator[tuple[bytes, bytes | None]]:
     """What chunks change in the index when they come to what `chunks` says; None for a key that goes.
 
     `read` gives the values of keys as they are. What goes comes first: an id of a chunk that goes may be in one that comes.
@@ -181,13 +182,6 @@ def index_changes(chunks: Changes, read: "Reader") -> Iterator[tuple[bytes, byte
             known = b"" if old is None else _ids(old)
             began = _began(key).to_bytes(8)
             yield from ((INDEX + digest, began) for digest in _split(ids.removeprefix(known)))
-
-
-class Reader(Protocol):
-    """Reads the values of many keys at once."""
-
-    def __call__(self, keys: list[bytes], /) -> Sequence[bytes | None]:
-        """The value of each; None where it has none."""
 
 
 def _began(key: bytes) -> int:

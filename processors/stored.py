@@ -43,11 +43,10 @@ class Stored:
             for place, future in admin.list_offsets(asked, request_timeout=ANSWER_SECONDS).items():
                 try:
                     ends[place.topic, place.partition] = future.result().offset
-                except KafkaException as error:
-                    if place.topic not in admin.list_topics(timeout=ANSWER_SECONDS).topics:
-                        self._partitions.pop(place.topic, None)
-                        continue
-                    raise error
+                except KafkaException:
+                    if place.topic in admin.list_topics(timeout=ANSWER_SECONDS).topics:
+                        raise
+                    self._partitions.pop(place.topic, None)
         return ends
 
     def _committed(self, ends: Ends) -> Ends:
