@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from http.client import HTTPException, HTTPResponse
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event as Signal
 from pathlib import Path
@@ -16,7 +17,7 @@ import uvloop
 
 from benchmarks.dialects import keen_event
 from benchmarks.events import COLLECTION, generate
-from benchmarks.http_load import HEADERS_END, request, send_paced
+from benchmarks.http_load import request, send_paced
 from benchmarks.measure import Benchmark, Figures, Goal
 from benchmarks.stack import Stack
 from headwater.control import ControlWriter
@@ -103,31 +104,15 @@ def _sending(port: int, garbage: bytes) -> Iterator[Callable[[], int]]:
 def _send(port: int, garbage: bytes, stop: Signal, count: "Synchronized[int]") -> None:
     while not stop.is_set():
         # What is refused before it is read ends its connection, at times while it is sent.
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), GARBAGE_SECONDS) as connection:
+        with (
+            suppress(OSError, HTTPException),
+            socket.create_connection(("127.0.0.1", port), GARBAGE_SECONDS) as connection,
+        ):
             while not stop.is_set():
                 connection.sendall(garbage)
-                stays = _read_answer(connection)
+                answer = HTTPResponse(connection)
+                answer.begin()
+                answer.read()
                 count.value += 1
-                if not stays:
+                if answer.will_close:
                     break
-
-
-def _read_answer(connection: socket.socket) -> bool:
-    """Read one answer; whether the connection stays after it. Raises OSError where it is closed instead."""
-    data = b""
-    while HEADERS_END not in data:
-        data += _received(connection)
-    head, _, body = data.partition(HEADERS_END)
-    lower = head.lower()
-    at = lower.index(b"content-length:") + 15
-    length = int(lower[at:].split(b"\r\n", 1)[0])
-    while len(body) < length:
-        body += _received(connection)
-    return b"connection: close" not in lower
-
-
-def _received(connection: socket.socket) -> bytes:
-    data = connection.recv(65_536)
-    if not data:
-        raise ConnectionError
-    return data
