@@ -32,6 +32,10 @@ def schemas_folder() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parents[1] / "schemas"
 
 
+class UnknownSchemaError(CodecError):
+    """They are a record of a schema, or of a version of one, that is not known here: something newer wrote it."""
+
+
 class Codec:
     """Encodes and decodes the records of one schema.
 
@@ -88,7 +92,8 @@ class Codec:
         try:
             return self.versions[header[2:]]
         except KeyError:
-            raise CodecError(f"not a {self.name} record: unknown schema fingerprint {header[2:].hex()}") from None
+            reason = f"unknown schema fingerprint {header[2:].hex()}"
+            raise UnknownSchemaError(f"not a {self.name} record: {reason}") from None
 
 
 def _without_logical_types(schema: Any) -> Any:

@@ -11,6 +11,7 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}
 NAMESPACE = uuid.UUID("6f4f6d5e-2a0b-5a1f-9f3e-6865616477a7")  # ours, drawn once; changing it changes every derived id
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}  # RFC 9562: the two bits that are fixed
 USER_MAX = 256  # characters of a user's id that becomes a key
+ID_BYTES = 16  # of a digest of an id
 
 
 def event_id(project_id: str, client_id: str) -> str:
@@ -53,6 +54,16 @@ def record_key(project_id: str, event: Mapping[str, object], identity: str) -> b
     elif type(user) is int:
         identity = str(user)
     return f"{project_id}:{identity}".encode()
+
+
+def id_digest(salt: bytes, event_id: bytes) -> bytes:
+    """What the processors' window of ids keeps of an event's id. `salt` is its collection's, as `id_salt` makes it."""
+    return hashlib.blake2b(salt + event_id, digest_size=ID_BYTES).digest()
+
+
+def id_salt(project_id: str, collection: str) -> bytes:
+    """What tells an id of one collection from the same id of another."""
+    return f"{project_id}\0{collection}\0".encode()
 
 
 @lru_cache(maxsize=1_024)

@@ -36,7 +36,7 @@ BACKFILL = Topic(
     "raw.backfill",
     "raw_event",
     "delete",
-    "History: records as those of the raw topic, with the same keys. Processors take them when the raw topic has nothing that waits, no faster than sinks store them.",
+    "History, and copies of raw records that are processed once more (their headers say so): records as those of the raw topic, with the same keys. Processors take them when the raw topic has nothing that waits, no faster than sinks store them.",
 )
 EVENTS = Topic(
     "events.<project>.<collection>", "event", "delete", "The enriched events of one collection, keyed by event id."
@@ -45,7 +45,7 @@ DEAD_LETTERS = Topic(
     "dead-letters",
     "dead_letter",
     "delete",
-    "Records that could not be processed or stored: reason, origin, untouched bytes.",
+    "Records that could not be processed or stored: reason, origin, untouched bytes. And what became of them (dead_letter_outcome), behind them.",
 )
 CONTROL = Topic(
     "control",
@@ -68,7 +68,14 @@ IN = Topic(
     "Made and written by producers: each record is a JSON object, the properties of an event of that collection. The collector puts them into the raw topic. docs/kafka.md says more.",
 )
 
-TOPICS = (RAW, BACKFILL, EVENTS, DEAD_LETTERS, CONTROL, STATE, IN)
+DOCTOR = Topic(
+    "doctor",
+    None,
+    "delete",
+    "Made by `headwater doctor` to ask for Kafka's clock: empty records that have the time at which the broker took them, kept for an hour.",
+)
+
+TOPICS = (RAW, BACKFILL, EVENTS, DEAD_LETTERS, CONTROL, STATE, IN, DOCTOR)
 
 
 def raw_topic(settings: Settings) -> str:
@@ -94,6 +101,11 @@ def control_topic(settings: Settings) -> str:
 def state_topic(settings: Settings) -> str:
     """The full name of the topic that holds the processors' tables."""
     return f"{settings.topic_prefix}.{STATE.suffix}"
+
+
+def doctor_topic(settings: Settings) -> str:
+    """The full name of the topic by which `headwater doctor` asks for Kafka's clock."""
+    return f"{settings.topic_prefix}.{DOCTOR.suffix}"
 
 
 def collection_topic(prefix: str, project_id: str, collection: str) -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from headwater.codec import Codec, CodecError, codec, schemas_folder
 
-NAMES = ("raw_event", "event", "dead_letter", "control_record")
+NAMES = ("raw_event", "event", "dead_letter", "dead_letter_outcome", "control_record")
 LONG = st.integers(-(2**63), 2**63 - 1)
 EVENT = st.fixed_dictionaries(
     {
@@ -109,4 +109,6 @@ def _sample(kind: Any) -> Any:
     if isinstance(kind, list):
         return _sample(kind[-1])
     name = kind["type"] if isinstance(kind, dict) else kind
+    if name == "array":
+        return []
     return {"string": "x", "long": 5, "int": 5, "bytes": b"x", "boolean": True, "null": None}[name]

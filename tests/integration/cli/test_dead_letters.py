@@ -60,6 +60,8 @@ def written(kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settin
     producer = Producer(durable_producer_config(kafka_settings))
     for one in LETTERS:
         producer.produce(dead_letters_topic(kafka_settings), codec("dead_letter").encode(one), key=one["id"])
+    for nobodys in (b"", b"no letter", codec("dead_letter").encode(letter(3))[:20]):
+        producer.produce(dead_letters_topic(kafka_settings), nobodys)  # passed over
     assert producer.flush(30) == 0
     for name in ("kafka", "topic_prefix", "data_dir"):
         monkeypatch.setenv(PREFIX + name.upper(), str(getattr(kafka_settings, name)))
