@@ -22,6 +22,7 @@ from api.parameters import granted, query_parameters, unfiltered
 from api.projects import Projects
 from api.purge import Purge
 from api.queries import Queries
+from api.reach import Reach
 from api.refresher import Refresher
 from api.responses import json_response, no_route, refused
 from api.saved_queries import SavedQueries
@@ -40,14 +41,15 @@ ENDS_IN_URL = ("count", "count_unique", "select_unique", "extraction", "funnel")
 def create_app(settings: Settings) -> Starlette:
     """The API as an ASGI application with a lifespan.
 
-    `app.state.ready()` says whether projects, keys and live figures have been read; ClickHouse is not asked, since a
-    collector on the same port works without it, and queries say 503 themselves. Raises SettingsError where the deployment has
-    no secret; its lifespan raises SecretMismatchError where the secret is another one.
+    `app.state.problems()` says what keeps it from answering (it may block for four seconds): projects, keys or live figures that
+    have not been read yet, a ClickHouse that does not answer. `app.state.stop(seconds)` has what runs answered within so many.
+    Raises SettingsError where the deployment has no secret; its lifespan raises SecretMismatchError where the secret is another one.
     """
     plane = ControlPlane(settings)
     live = LiveFollower(settings)
     files = ExtractionFiles(settings, plane)
     queries = Queries(settings, files)
+    reach = Reach(settings.clickhouse)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -61,6 +63,7 @@ def create_app(settings: Settings) -> Starlette:
             results.close()
             tables.close()
             queries.close()
+            reach.close()
 
     access = Access(plane, scoped_keys=settings.scoped_keys)
     writer = ControlWriter(settings, plane=plane)
@@ -90,7 +93,9 @@ def create_app(settings: Settings) -> Starlette:
         lifespan=lifespan,
         exception_handlers={QueryError: refused, HTTPException: no_route},
     )
-    app.state.ready = lambda: plane.caught_up and live.caught_up
+    app.state.name = "api"
+    app.state.problems = lambda: [*plane.problems(), *live.problems(), *reach.problems()]
+    app.state.stop = queries.hurry_after
     return app
 
 

@@ -66,8 +66,9 @@ class ExtractionFiles:
         """End what is being written; it is begun again at the next start."""
         self._stopping.set()
         self._writing.shutdown(wait=False, cancel_futures=True)
-        with suppress(QueryError), self._connections.lent() as client:
-            self._cancellation.cancel(client)
+        if not self._cancellation.is_idle:  # else nobody has to wait for a ClickHouse that may be away
+            with suppress(QueryError), self._connections.lent() as client:
+                self._cancellation.cancel(client)
         self._writing.shutdown()
         if self._removing.is_alive():
             self._removing.join()

@@ -36,6 +36,10 @@ class LiveFollower:
         """Whether the topic's end has been reached once."""
         return self._follower.caught_up
 
+    def problems(self) -> list[str]:
+        """A line where the figures are not known yet."""
+        return [] if self.caught_up else ["the live figures have not been read from Kafka yet"]
+
     def figures(self, project_id: str) -> dict[str, Any]:
         """What `/live` answers for a project."""
         return self._figures.figures(project_id, _now())

@@ -33,6 +33,7 @@ from headwater.settings import Settings
 THREADS = 8
 MOST_WAITING = 64  # beyond it a query is refused: it would only wait
 KILL_AGAIN_SECONDS = 0.2
+KILL_SECONDS = 2.0
 METADATA = "execution_metadata"  # what Keen calls it, beside `result`
 
 log = structlog.get_logger("headwater.api")
@@ -58,6 +59,8 @@ class Queries:
         self._background = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="refresh")
         self._catalogue = TypeCatalogue()
         self._connections = Connections(settings.clickhouse, self._limits)
+        self._hurry = asyncio.Event()  # set when what still runs has to end
+        self._in_background: set[Cancellation] = set()
         self._admission = Admission(THREADS + MOST_WAITING, settings.query_max_concurrent_per_key)
 
     async def respond(self, request: Request, grant: Grant, analysis: str, parameters: dict[str, Any]) -> Response:
@@ -92,14 +95,26 @@ class Queries:
         with _measured(project_id, analysis):
             query = parse_definition(analysis, parameters, _now())
             threads = self._background if background else self._threads
-            return await asyncio.wrap_future(threads.submit(self._answered, project_id, query, Cancellation()))
+            cancellation = Cancellation()
+            if background:
+                self._in_background.add(cancellation)
+            try:
+                return await asyncio.wrap_future(threads.submit(self._answered, project_id, query, cancellation))
+            finally:
+                self._in_background.discard(cancellation)
 
     def place(self, key_id: str) -> AbstractContextManager[None]:
         """A key's place among the queries under way. Entering raises QueryError (429) where there is none."""
         return self._admission.admitted(key_id)
 
+    def hurry_after(self, seconds: float) -> None:
+        """It is time to stop: queries that still run in so many seconds are ended then, and answered 503. For the event loop."""
+        asyncio.get_running_loop().call_later(seconds, self._hurry.set)
+
     def close(self) -> None:
         """Wait for the queries that run, and drop those that wait."""
+        for cancellation in self._in_background.copy():
+            self._kill(cancellation)
         for threads in (self._threads, self._background):
             threads.shutdown(cancel_futures=True)
         self._connections.close()
@@ -115,19 +130,25 @@ class Queries:
         return Reply(dumped(reply | {METADATA: execution.metadata} if told else reply), execution)
 
     async def _wanted(self, request: Request, work: Future[T], cancellation: Cancellation) -> T:
-        """What the work gives. When the client goes away its statement is ended, and QueryError (499) raised."""
+        """What the work gives. When the client goes away, or it is time to stop, its statement is ended, and QueryError (499, 503) raised."""
         result, gone = asyncio.wrap_future(work), asyncio.ensure_future(_gone(request))
-        either: set[asyncio.Future[Any]] = {result, gone}
+        hurry = asyncio.ensure_future(self._hurry.wait())
+        either: set[asyncio.Future[Any]] = {result, gone, hurry}
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 return await result
+            began = time.monotonic()
             while not work.done() and not work.cancel():  # it can be cancelled while it has not begun
-                await asyncio.to_thread(self._kill, cancellation)
+                if hurry.done() and time.monotonic() - began > KILL_SECONDS:
+                    break  # ClickHouse does not answer: the client is told all the same
+                killing = asyncio.ensure_future(asyncio.to_thread(self._kill, cancellation))
+                await asyncio.wait([killing], timeout=KILL_SECONDS)
                 await asyncio.wait([result], timeout=KILL_AGAIN_SECONDS)
-            raise cancelled()
+            raise _stopping() if hurry.done() and not gone.done() else cancelled()
         finally:
             gone.cancel()
+            hurry.cancel()
 
     def _kill(self, cancellation: Cancellation) -> None:
         with suppress(QueryError), self._connections.lent() as client:
@@ -200,6 +221,10 @@ def wants_metadata(parameters: Mapping[str, Any]) -> bool:
 
 def _now() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _stopping() -> QueryError:
+    return QueryError("ServiceUnavailableError", "The API is stopping; ask again.", 503)
 
 
 async def _gone(request: Request) -> None:

@@ -10,12 +10,13 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec  # the package offers it without saying so to type checkers
 from confluent_kafka.cimpl import OFFSET_BEGINNING
 
-from headwater.kafka import client_config, partition_reader_config, wait_for_base_topics
+from headwater.kafka import client_config, partition_reader_config, wait_for_base_topics, what_comes
 from headwater.settings import Settings
 
 BATCH_RECORDS = 500
 POLL_SECONDS = 0.1
 METADATA_SECONDS = 2.0
+AGAIN_SECONDS = 0.1
 QUEUE_KIB = 4096
 
 log = structlog.get_logger("headwater.follower")
@@ -32,7 +33,7 @@ class Follower:
         self._settings = settings
         self._topic = topic
         self._take = take
-        self._admin = AdminClient(client_config(settings) | {"log_level": 0})
+        self._admin = self._new_admin()
         self._stopping = threading.Event()
         self._moved = threading.Condition()
         self._next: dict[int, int] = {}  # by partition: what comes before this offset has been taken
@@ -64,11 +65,17 @@ class Follower:
         deadline = time.monotonic() + timeout
         if not self.wait(timeout):
             return False
-        try:
-            ends = self._ends(deadline)
-        except KafkaException as error:
-            log.warning("topic cannot be caught up", topic=self._topic, error=error.args[0].str())
-            return False
+        while True:
+            try:
+                ends = self._ends(deadline)
+                break
+            except KafkaException as error:
+                # A client whose broker hung for seconds names an old leader's epoch from then on, and is refused for ever.
+                self._admin = self._new_admin()
+                if time.monotonic() + AGAIN_SECONDS > deadline:
+                    log.warning("topic cannot be caught up", topic=self._topic, error=error.args[0].str())
+                    return False
+                time.sleep(AGAIN_SECONDS)
         with self._moved:
             return self._moved.wait_for(
                 lambda: all(self._next[partition] >= end for partition, end in ends.items()),
@@ -83,12 +90,16 @@ class Follower:
         """
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the client's own gap
         asked = {TopicPartition(self._topic, partition): latest for partition in self._next}
-        found = self._admin.list_offsets(
+        admin = self._admin  # held: one that is let go of while it is asked never answers
+        found = admin.list_offsets(
             asked,
             isolation_level=IsolationLevel.READ_UNCOMMITTED,
             request_timeout=max(0.01, deadline - time.monotonic()),
         )
         return {place.partition: future.result().offset for place, future in found.items()}
+
+    def _new_admin(self) -> AdminClient:
+        return AdminClient(client_config(self._settings) | {"log_level": 0})
 
     def _follow(self) -> None:
         """The thread: reads until `stop`, whatever happens to Kafka."""
@@ -100,26 +111,27 @@ class Follower:
             }
         )
         try:
-            partitions = self._partitions()
+            partitions = self._partitions(consumer)
             self._next = dict.fromkeys(partitions, 0)
             self._unread = set(partitions)
             consumer.assign([TopicPartition(self._topic, number, OFFSET_BEGINNING) for number in partitions])
             while not self._stopping.is_set():
-                # `consume` alone would wait for a full batch until its time is over, and a reader with it.
-                first = consumer.poll(POLL_SECONDS)
-                if first is not None:
-                    for message in (first, *consumer.consume(BATCH_RECORDS, 0)):
+                if messages := what_comes(consumer, BATCH_RECORDS, POLL_SECONDS):
+                    for message in messages:
                         self._handle(message)
                     with self._moved:
                         self._moved.notify_all()
         finally:
             consumer.close()
 
-    def _partitions(self) -> list[int]:
-        """The topic's partitions, as soon as Kafka can be asked; none when it is time to stop."""
+    def _partitions(self, consumer: Consumer) -> list[int]:
+        """The topic's partitions, as soon as Kafka can be asked; none when it is time to stop.
+
+        The consumer itself asks, and so knows their leaders when it is assigned (`headwater.kafka.assign`).
+        """
         while wait_for_base_topics(self._settings, self._stopping):
             try:
-                return list(self._admin.list_topics(self._topic, METADATA_SECONDS).topics[self._topic].partitions)
+                return list(consumer.list_topics(self._topic, METADATA_SECONDS).topics[self._topic].partitions)
             except KafkaException as error:
                 log.warning("topic cannot be read; trying again", topic=self._topic, error=error.args[0].str())
         return []

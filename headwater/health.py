@@ -1,26 +1,37 @@
 """The small HTTP server of a worker: /livez, /readyz and /metrics."""
 
+import sys
 import threading
-from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from headwater.metrics import registry
+from headwater.readiness import Problems, answer
 
 
-def serve_health(
-    host: str, port: int, ready: Callable[[], bool], alive: Callable[[], bool] = lambda: True
-) -> ThreadingHTTPServer:
-    """Serve in a daemon thread: 200 where `alive` and `ready` say so, else 503; `.server_port` is the port, `.shutdown()` ends it."""
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing, where somebody asked and did not wait for the answer: probes do so while a service is slow."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
+def serve_health(host: str, port: int, unready: Problems, dead: Problems = list) -> ThreadingHTTPServer:
+    """Serve in a daemon thread; `.server_port` is the port, `.shutdown()` ends it.
+
+    `unready` says what keeps the worker from its work (/readyz), `dead` what only a restart helps against (/livez).
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if self.path == "/metrics":
                 self._answer(200, generate_latest(registry), CONTENT_TYPE_LATEST)
             elif self.path in ("/livez", "/readyz"):
-                fine = alive() if self.path == "/livez" else ready()
-                self._answer(200 if fine else 503, b"ok\n" if fine else b"not ready\n", "text/plain")
+                self._answer(*answer(dead() if self.path == "/livez" else unready()), "text/plain")
             else:
                 self._answer(404, b"there is /livez, /readyz and /metrics\n", "text/plain")
 
@@ -34,7 +45,6 @@ def serve_health(
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the parent's signature
             """Nothing: probes come every second."""
 
-    server = ThreadingHTTPServer((host, port), Handler)
-    server.daemon_threads = True
+    server = _Server((host, port), Handler)
     threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
     return server

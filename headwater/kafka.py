@@ -5,13 +5,14 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import orjson
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec  # the package offers it without saying so to type checkers
 from confluent_kafka.cimpl import NewTopic
 
-from headwater import topics
+from headwater import metrics, topics
 from headwater.settings import Settings
 
 HOUR_MS = 3_600_000
@@ -21,6 +22,8 @@ REACH_SECONDS = 2.0
 RETRY_SECONDS = 1.0
 REFUSALS = (KafkaError._AUTHENTICATION, KafkaError._SSL)
 SAID_SECONDS = 30.0
+RECONNECT_MS = 1_000  # the longest pause between two tries to reach a broker: by default ten seconds, so long one is not missed that is back
+STATISTICS_SECONDS = 10
 
 log = structlog.get_logger("headwater.kafka")
 
@@ -32,7 +35,8 @@ def client_config(settings: Settings) -> dict[str, Any]:
         "security.protocol": settings.kafka_security_protocol,
         # What goes wrong is raised or reported to callbacks; librdkafka would also print it, once a second and unstructured.
         "log_level": 2,
-        "error_cb": say_refused,
+        "error_cb": note_error,
+        "reconnect.backoff.max.ms": RECONNECT_MS,
     }
     if settings.kafka_security_protocol.startswith("SASL"):
         config["sasl.mechanism"] = settings.kafka_sasl_mechanism
@@ -51,8 +55,10 @@ def client_config(settings: Settings) -> dict[str, Any]:
 _said_at: dict[str, float] = {}
 
 
-def say_refused(error: KafkaError) -> None:
-    """Log that Kafka refuses us, or that we cannot trust it: no retry mends that, and all else reports time-outs only."""
+def note_error(error: KafkaError) -> None:
+    """Count an error of a client, and log that Kafka refuses us, or that we cannot trust it: no retry mends that, and all else
+    reports time-outs only."""
+    metrics.kafka_errors.labels(error.name()).inc()
     reason, now = error.str(), time.monotonic()
     if error.code() in REFUSALS and now - _said_at.get(reason, -SAID_SECONDS) >= SAID_SECONDS:
         _said_at[reason] = now
@@ -71,6 +77,26 @@ def partition_reader_config(settings: Settings, topic: str) -> dict[str, Any]:
     }
 
 
+def assign(consumer: Consumer, places: Iterable[TopicPartition], timeout: float = REACH_SECONDS) -> None:
+    """Assign partitions by hand, with the offsets to read from. Blocks up to `timeout` seconds for each topic; raises KafkaException.
+
+    Kafka is asked for their leaders first: a consumer that knows none when it is assigned waits half a second until it looks again.
+    """
+    wanted = list(places)
+    for topic in {place.topic for place in wanted}:
+        consumer.list_topics(topic, timeout)
+    consumer.assign(wanted)
+
+
+def what_comes(consumer: Consumer, most: int, seconds: float) -> list[Message]:
+    """What a consumer has, errors and partitions' ends among it; blocks so many seconds while it has nothing.
+
+    `consume` alone waits until it has `most`, or its time is over.
+    """
+    first = consumer.poll(seconds)
+    return [] if first is None else [first, *consumer.consume(most - 1, 0)]
+
+
 def durable_producer_config(settings: Settings) -> dict[str, Any]:
     """A producer that acknowledges only what all in-sync replicas have, in order, without duplicates of its own."""
     return client_config(settings) | {
@@ -82,6 +108,23 @@ def durable_producer_config(settings: Settings) -> dict[str, Any]:
     }
 
 
+def counting_retries(producer: str) -> dict[str, Any]:
+    """What a producer's configuration needs for its retries to be counted, as those of `producer`.
+
+    It has to be polled every few seconds, also while there is nothing to produce: what it tells is queued until then.
+    """
+    counter = metrics.kafka_retries.labels(producer)
+    told = 0
+
+    def tell(statistics: str) -> None:
+        nonlocal told
+        retries = sum(broker["txretries"] for broker in orjson.loads(statistics)["brokers"].values())
+        counter.inc(max(0, retries - told))
+        told = retries
+
+    return {"statistics.interval.ms": STATISTICS_SECONDS * 1000, "stats_cb": tell}
+
+
 def new_topic(settings: Settings, name: str, kind: topics.Topic) -> NewTopic:
     """A topic of a kind, as the settings want it."""
     partitions, retention_hours = {
@@ -91,11 +134,14 @@ def new_topic(settings: Settings, name: str, kind: topics.Topic) -> NewTopic:
         topics.DEAD_LETTERS: (1, settings.dead_letter_retention_hours),
         topics.CONTROL: (1, None),
         topics.STATE: (settings.raw_partitions, None),
+        topics.DOCTOR: (1, 1),
     }[kind]
     largest = settings.topic_max_message_bytes + (topics.MIB if kind is topics.DEAD_LETTERS else 0)
     config = {"cleanup.policy": kind.cleanup, "max.message.bytes": str(largest)}
     if retention_hours is not None:
         config["retention.ms"] = str(retention_hours * HOUR_MS)
+    if kind is topics.DOCTOR:
+        config["message.timestamp.type"] = "LogAppendTime"
     if settings.min_insync_replicas is not None:
         config["min.insync.replicas"] = str(settings.min_insync_replicas)
     return NewTopic(name, partitions, settings.replication_factor or BROKER_DEFAULT, config=config)
@@ -116,7 +162,7 @@ def create_topics(admin: AdminClient, new: Iterable[NewTopic], timeout: float = 
             created.add(name)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                admin.poll(0)  # lets `say_refused` say why it was a time-out
+                admin.poll(0)  # lets `note_error` say why it was a time-out
                 raise
     wait_until_writable(admin, [topic.topic for topic in wanted], timeout)
     return created

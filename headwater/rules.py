@@ -5,7 +5,7 @@ Pure. The reasons for each choice, and where Keen's own rule is not known, are i
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any, NamedTuple
@@ -28,6 +28,8 @@ _RESERVED = frozenset({"timestamp", "created_at", "id", "uniqueness_token", "add
 _KNOWN_MAX = 20_000
 _known_property_names: set[str] = set()  # names found good before; emptied when full
 _known_collection_names: set[str] = set()
+is_known_collection_name: Callable[[str], bool] = _known_collection_names.__contains__
+"""Whether `check_collection_name` found this name good before."""
 
 _DIGITS = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x2D if byte == 0x2D else 0x20 for byte in range(256))
 _LONG_RUN = b"0" * 19  # the shortest that may be no 64-bit integer

@@ -2,7 +2,7 @@
 
 An identify goes into the raw topic as a JSON envelope whose collection is IDENTIFY, a name that no event's collection can
 have. Its properties are `user`, by which the user is known (the userId, else the anonymousId), and `userId` and `traits` as
-identified; `traits` null is that the user is to be forgotten. An event that is to have the traits says in its own `user` who it is, and brings the add-on `attachment`. Both have
+identified; `traits` null is that the user is to be forgotten, with `before` only what was identified up to that time. An event that is to have the traits says in its own `user` who it is, and brings the add-on `attachment`. Both have
 the same key, so that they stay in order.
 """
 
@@ -26,7 +26,13 @@ def user_key(project_id: str, user: str) -> bytes:
     return f"{project_id}:{user}".encode()
 
 
-def forgetting(project_id: str, user: str) -> bytes:
-    """The raw record, with the key `user_key`, from which on nothing is known of a user, until somebody is identified as it again."""
-    properties = {"user": user, "userId": None, "traits": None}
+def forgetting(project_id: str, user: str, before: int | None = None) -> bytes:
+    """The raw record, with the key `user_key`, from which on nothing is known of a user, until somebody is identified as it again.
+
+    What was identified later than `before`, in milliseconds since 1970, stays known. That is for the backfill topic, where
+    an identify may wait that is older, until long after a newer one came by the raw topic.
+    """
+    properties: dict[str, Any] = {"user": user, "userId": None, "traits": None}
+    if before is not None:
+        properties["before"] = before
     return orjson.dumps({"project_id": project_id, "collection": IDENTIFY, "properties": properties})

@@ -20,7 +20,9 @@ from starlette.routing import Match
 from headwater.control import ControlError
 from headwater.logs import configure_logs
 from headwater.metrics import registry
+from headwater.readiness import answer
 from headwater.settings import Settings
+from headwater.stopping import Deadline
 
 Which = Literal["collector", "api", "all"]
 Scope = MutableMapping[str, Any]
@@ -30,6 +32,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 HotRoute = Callable[[Scope], Callable[[Scope, Receive], Awaitable[tuple[int, bytes, Headers]]] | None]
 
 PROBES = frozenset({"/livez", "/readyz", "/metrics"})
+ANSWER_SECONDS = 12.0  # how long requests under way may take when it is time to stop
 CONNECTION_BACKLOG = 1024
 # Bodies are thousands of objects and no cycles; Python's own thresholds would have them looked through again and again.
 COLLECT_GARBAGE_AT = (50_000, 20, 20)
@@ -60,7 +63,9 @@ class ServeError(Exception):
 
 
 def run_http(which: Which, settings: Settings) -> None:
-    """Serve `which` at settings.host and settings.port until SIGTERM or SIGINT; requests under way are then finished.
+    """Serve `which` at settings.host and settings.port until SIGTERM or SIGINT; requests under way are then answered.
+
+    Where that takes too long the process ends all the same, with `headwater.stopping.UNDONE` and a line that says what it left.
 
     Blocks. Everything runs in this process, so that killing it leaves nothing that holds the port. Raises ServeError, and
     SettingsError where the deployment has no secret.
@@ -99,8 +104,13 @@ async def _serve(services: "HttpServices", settings: Settings) -> None:
             log_enabled=False,
         )
         stopped = asyncio.Event()
+        deadline = Deadline(lambda: {"requests_unanswered": services.under_way})
 
         def stop() -> None:
+            if not stopped.is_set():
+                log.info("stopping", requests=services.under_way)
+                deadline.begin()
+                services.stop(ANSWER_SECONDS)
             stopped.set()
             server.stop()  # type: ignore[no-untyped-call]  # granian's own gap
 
@@ -137,6 +147,8 @@ class HttpServices:
 
     def __init__(self, applications: list[Starlette]) -> None:
         self._applications = applications
+        self._probed = {f"/readyz/{application.state.name}": application for application in applications}
+        self.under_way = 0  # requests that are not answered yet
         found = (getattr(application.state, "hot_route", None) for application in applications)
         self._hot_routes: list[HotRoute] = [hot_route for hot_route in found if hot_route is not None]
 
@@ -148,8 +160,20 @@ class HttpServices:
                 await lifespans.enter_async_context(application.router.lifespan_context(application))
             yield
 
+    def stop(self, seconds: float) -> None:
+        """It is time to stop: what the applications do beside requests ends, and requests are answered within so many seconds."""
+        for application in self._applications:
+            application.state.stop(seconds)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
+        self.under_way += 1
+        try:
+            await self._handle(scope, receive, send)
+        finally:
+            self.under_way -= 1
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         for hot_route in self._hot_routes:
             handle = hot_route(scope)
             if handle is not None:
@@ -159,7 +183,7 @@ class HttpServices:
                     status, body, headers = _failed(scope)
                 await _answer(send, status, body, (*headers, *_connection(scope, status), ALLOW_ANY_ORIGIN))
                 return
-        if scope["path"] in PROBES:
+        if scope["path"] in PROBES or scope["path"] in self._probed:
             await self._probe(scope["path"], send)
         elif scope["method"] == "OPTIONS" and not any(name == HANDSHAKE for name, _ in scope["headers"]):
             await _answer(send, 204, b"", (*PREFLIGHT, *_connection(scope, 204)))
@@ -195,13 +219,16 @@ class HttpServices:
         if path == "/metrics":
             await _answer(send, 200, generate_latest(registry), ((b"content-type", CONTENT_TYPE_LATEST.encode()),))
             return
-        fine = path == "/livez" or await asyncio.to_thread(self._ready)
-        text = b"ok\n" if fine else b"not ready\n"
-        await _answer(send, 200 if fine else 503, text, ((b"content-type", b"text/plain; charset=utf-8"),))
+        asked = [] if path == "/livez" else [self._probed[path]] if path in self._probed else self._applications
+        problems = await asyncio.to_thread(_problems, asked) if asked else []
+        await _answer(send, *answer(problems), ((b"content-type", b"text/plain; charset=utf-8"),))
 
-    def _ready(self) -> bool:
-        """Whether every application is ready: `app.state.ready()`, which may block shortly."""
-        return all(application.state.ready() for application in self._applications)
+
+def _problems(applications: list[Starlette]) -> list[str]:
+    """What keeps applications from their work: what `app.state.problems()` says, which may block shortly."""
+    return [
+        f"{application.state.name}: {line}" for application in applications for line in application.state.problems()
+    ]
 
 
 def _connection(scope: Scope, status: int) -> Headers:

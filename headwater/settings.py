@@ -85,6 +85,17 @@ class Settings(BaseSettings):
     )
     events_retention_hours: int = Field(168, ge=1, description="How long Kafka keeps the records of collection topics.")
     dead_letter_retention_hours: int = Field(720, ge=1, description="How long Kafka keeps dead letters.")
+    dead_letter_max_ratio: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="A processor or sink stops where more than this share of the last thousand records fails by a fault of its own, as when an add-on is broken; 1: it never does.",
+    )
+    dead_letter_max_run: int = Field(
+        1_000,
+        ge=0,
+        description="The same for so many records in a row, with none that comes through; 0: it never does.",
+    )
     topic_max_message_bytes: int = Field(
         4 * 1024 * 1024,
         ge=1_000_000,

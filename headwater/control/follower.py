@@ -88,6 +88,10 @@ class ControlPlane:
         """Whether the topic's end has been reached once."""
         return self._follower.caught_up
 
+    def problems(self) -> list[str]:
+        """What keeps a service from its work that needs to know projects and keys: a line where they have not been read yet."""
+        return [] if self.caught_up else [f"projects and keys have not been read yet from topic {self._topic}"]
+
     def project(self, project_id: str) -> Project | None:
         """A project, from memory."""
         return self._state.projects.get(project_id)

@@ -40,7 +40,7 @@ class Grant:
     @property
     def autofill(self) -> dict[str, Any]:
         """What is merged into every event that is written with the key."""
-        return self._family("writes").get("autofill") or {}
+        return self._family("writes").get("autofill") or {} if self.options else {}
 
     def opens_saved_query(self, name: str, cached: bool) -> bool:
         """Whether the result of a saved query may be read; `cached` where it has a refresh rate."""

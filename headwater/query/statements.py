@@ -69,6 +69,12 @@ class Cancellation:
             with self._lock:
                 self._running = None
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no statement runs."""
+        with self._lock:
+            return self._running is None
+
     def cancel(self, client: Client) -> None:
         """Let no further statement begin, and have ClickHouse end the one that runs, over another connection.
 

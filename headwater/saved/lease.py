@@ -63,16 +63,15 @@ class Lease:
             consumer.close()
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        consumer.assign(partitions)
-        if not partitions:
-            return
         try:
+            consumer.assign(partitions)
             consumer.pause(partitions)  # the partition is a token: its records are the followers' to read
         except KafkaException as error:
             log.warning("lease cannot be held", name=self._name, error=error.args[0].str())
             return
-        self._held.set()
-        log.info("lease held", name=self._name)
+        if partitions:
+            self._held.set()
+            log.info("lease held", name=self._name)
 
     def _gone(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._held.clear()

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from confluent_kafka import Message, Producer
+import pytest
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka.admin import AdminClient
 
 from headwater.follower import Follower
 from headwater.kafka import create_base_topics, durable_producer_config
@@ -47,6 +50,27 @@ def test_what_was_written_before_is_taken_when_it_is_asked_for(kafka_settings: S
             assert reader.follower.catch_up(10)
             assert reader.values == {b"%d" % p: b"%d" % number for p in range(kafka_settings.raw_partitions)}
     assert reader.follower.caught_up
+
+
+def test_a_client_that_is_refused_for_ever_is_replaced(
+    kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it is when a broker hangs for longer than its session: librdkafka goes on to name the old leader's epoch."""
+    create_base_topics(kafka_settings)
+    refused: list[AdminClient] = []
+    ask = AdminClient.list_offsets
+
+    def asked(client: AdminClient, *arguments: Any, **options: Any) -> Any:
+        refused[:] = refused or [client]
+        if client is refused[0]:
+            raise KafkaException(KafkaError(KafkaError.FENCED_LEADER_EPOCH))
+        return ask(client, *arguments, **options)
+
+    with followed(kafka_settings) as reader:
+        assert reader.follower.wait(10)
+        monkeypatch.setattr(AdminClient, "list_offsets", asked)
+        assert reader.follower.catch_up(10)
+        assert refused
 
 
 def test_only_what_was_committed_is_taken(kafka_settings: Settings) -> None:

@@ -16,7 +16,8 @@ def test_plain_text_needs_only_the_address() -> None:
         "bootstrap.servers": "k:1,k:2",
         "security.protocol": "PLAINTEXT",
         "log_level": 2,
-        "error_cb": kafka.say_refused,
+        "error_cb": kafka.note_error,
+        "reconnect.backoff.max.ms": 1_000,
     }
 
 
@@ -34,7 +35,8 @@ def test_tls_and_sasl_reach_the_client() -> None:
         "bootstrap.servers": settings.kafka,
         "security.protocol": "SASL_SSL",
         "log_level": 2,
-        "error_cb": kafka.say_refused,
+        "error_cb": kafka.note_error,
+        "reconnect.backoff.max.ms": 1_000,
         "sasl.mechanism": "SCRAM-SHA-256",
         "sasl.username": "u",
         "sasl.password": "p",

@@ -15,6 +15,7 @@ from headwater.local.child import Child
 from headwater.local.ports import Ports
 from headwater.settings import Settings
 from tests.collecting import environment
+from tests.local_http import HTTP
 from tests.waiting import wait_until
 
 SERVE = "from headwater.serve import run_http; from headwater.settings import load_settings; run_http('api', load_settings())"
@@ -53,7 +54,7 @@ def served(settings: Settings, folder: Path, project: Project | None = None) -> 
     def ready() -> bool:
         assert child.exit_code() is None, log.read_text()[-3000:]
         with suppress(httpx.HTTPError):
-            return httpx.get(f"http://127.0.0.1:{own.port}/readyz", timeout=3).status_code == 200
+            return HTTP.get(f"http://127.0.0.1:{own.port}/readyz", timeout=3).status_code == 200
         return False
 
     try:

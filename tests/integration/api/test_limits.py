@@ -12,6 +12,7 @@ from clickhouse_connect import get_client
 from headwater.control import ControlWriter
 from headwater.settings import Settings
 from tests.integration.api.serving import Served, served
+from tests.local_http import HTTP
 from tests.querying import event, store, store_many
 from tests.waiting import wait_until
 
@@ -53,7 +54,7 @@ def test_who_leaves_ends_the_query(api: Served, analysis: str) -> None:
         http.post(f"/queries/{analysis}", json=slow_question(analysis, 1_000))
     metrics = f"http://127.0.0.1:{api.settings.port}/metrics"
     cancelled = f'headwater_api_queries_total{{analysis="{analysis}",status="499"}} 1.0'
-    wait_until(lambda: cancelled in httpx.get(metrics).text, 8)  # long before it would be through
+    wait_until(lambda: cancelled in HTTP.get(metrics).text, 8)  # long before it would be through
     assert running(api) == 0
     with api.client() as http:  # and the place is free again
         fine = http.post("/queries/count", json={"event_collection": "slow"})
