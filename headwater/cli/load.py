@@ -13,18 +13,20 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from headwater.cli.local import DataDir, local_settings
-from headwater.client.connection import SENDERS, connect, find_target
+from headwater.client.connection import find_target, http_send
 from headwater.client.errors import ConnectError
 from headwater.load.checkpoint import Checkpoint, checkpoint_path, read_checkpoint
 from headwater.load.loader import Loader, LoadError
 from headwater.load.mapping import Columns
 from headwater.load.pipe import Pipe, standard_input
-from headwater.load.rows import read_rows
+from headwater.load.rows import read_blocks
+from headwater.load.sending import Senders
 from headwater.load.source import FormatError, Source, files_in
 from headwater.rules import RuleError, check_collection_name
 from headwater.settings import Settings, SettingsError
 
 INTERRUPTED = 130
+SENDERS = 8  # so many that the collector has a request to judge while Kafka acknowledges others
 
 
 def load(
@@ -149,13 +151,11 @@ def _load(source: Source | Pipe, plan: _Plan, settings: Settings, console: Conso
             on_rejected=lambda line, problem: console.print(f"line {line}: {problem}", markup=False, soft_wrap=True),
             on_progress=lambda: progress.update(task, completed=source.position),
         )
-        client = connect(settings=settings, on_error=loader.failed, senders=plan.senders, backfill=plan.backfill)
+        senders = Senders(http_send(target, plan.senders, backfill=plan.backfill), plan.senders)
         try:
-            loader.run(client, read_rows(source))
-        except BaseException:
-            client.close(0)  # what is unanswered is sent again by the next attempt, as the same events
-            raise
-        client.close()
+            loader.run(senders, read_blocks(source))
+        finally:
+            senders.close()  # what is unanswered is sent again by the next attempt, as the same events
         size = source.size or source.position
         progress.update(task, completed=size, total=size)
     console.print(f"{checkpoint.accepted:,} events accepted, {checkpoint.rejected:,} lines rejected.")

@@ -24,10 +24,14 @@ def local_settings(data_dir: Path | None, **overrides: object) -> Settings:
 
 
 def stack_settings(data_dir: Path | None) -> Settings:
-    """Settings of the environment; Kafka and the secret of the local stack where one runs in the data directory. Raises SettingsError."""
+    """Settings of the environment; Kafka, ClickHouse and the secret of the local stack where one runs in the data directory. Raises SettingsError."""
     settings = local_settings(data_dir)
     state = read_state(settings.data_dir)
-    return settings if state is None else local_settings(data_dir, kafka=state.kafka, secret=state.secret)
+    return (
+        settings
+        if state is None
+        else local_settings(data_dir, kafka=state.kafka, clickhouse=state.clickhouse, secret=state.secret)
+    )
 
 
 def data_dir_option(folder: Path) -> str:

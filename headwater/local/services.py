@@ -28,7 +28,7 @@ class Service:
     """One child of the supervisor. `probe` and `prepare` may block: `probe` for about PROBE_SECONDS at most."""
 
     name: str
-    stage: int  # Kafka and ClickHouse come first, the others when the project is there; stopped in reverse
+    stage: int  # Kafka and ClickHouse come first, the others when these are ready; stopped in reverse
     command: Sequence[str]
     environment: Mapping[str, str]
     log_file: Path

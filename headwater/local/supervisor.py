@@ -24,6 +24,7 @@ from headwater.local.state import ServiceState, State, remove_state, write_state
 
 TICK_SECONDS = 0.1
 PROBE_EVERY_SECONDS = 0.5
+PROBE_AGAIN_SECONDS = 0.1  # of what is not ready
 FIRST_BACKOFF_SECONDS = 0.2
 LONGEST_BACKOFF_SECONDS = 10.0
 STEADY_SECONDS = 20.0  # ready for so long, a service's next end is its first again
@@ -154,8 +155,8 @@ class Supervisor:
     """Runs the services of one stack until a signal.
 
     state: what is known beforehand: url, addresses, the supervisor itself.
-    make_project: gives the project; called in a thread, once Kafka and ClickHouse are ready. It may block, and raise
-        ControlError, which ends the stack.
+    make_project: gives the project; called in a thread, once Kafka and ClickHouse are ready, while the other services start.
+        It may block, and raise ControlError, which ends the stack.
     on_ready: called once, in the main thread, when all services are ready for the first time.
     """
 
@@ -214,10 +215,10 @@ class Supervisor:
                 one.tick()
             if project is None and all(one.ready for one in backends):
                 project = in_background("make-project", self._make_project)
-            if self._state.project_id is None and project is not None and project.done():
-                self._note_project(project)
                 for one in others:
                     one.begin()
+            if self._state.project_id is None and project is not None and project.done():
+                self._note_project(project)
             self._publish()
             if not self._state.started and time.monotonic() > deadline:
                 waiting = ", ".join(one.service.name for one in self._supervised if not one.ever_ready)
@@ -226,7 +227,7 @@ class Supervisor:
                 )
 
     def _probe(self, one: Supervised) -> None:
-        while not self._stop.wait(PROBE_EVERY_SECONDS):
+        while not self._stop.wait(PROBE_EVERY_SECONDS if one.ready else PROBE_AGAIN_SECONDS):
             one.probe()
 
     def _note_project(self, made: Future[Project]) -> None:
@@ -245,7 +246,7 @@ class Supervisor:
 
     def _publish(self) -> None:
         """Write the state if it is another one than before."""
-        ready = all(one.ready for one in self._supervised)
+        ready = self._state.project_id is not None and all(one.ready for one in self._supervised)
         services = {one.service.name: one.last for one in self._supervised if one.last is not None}
         first_time = ready and not self._state.started
         state = replace(self._state, ready=ready, started=self._state.started or ready, services=services)
