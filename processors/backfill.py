@@ -1,11 +1,12 @@
 """History: processed with what capacity is left, in the event loop of the worker.
 
 Two things are left free for live events. The worker: a block of history, a small one, is taken only when hardly a live record
-waits. The sinks: history fills no more than a window of what is put out and not yet stored (`processors.window`).
-Where either has no capacity left, history waits in its topic, and live events go on.
+waits. The sinks: history fills no more than a window of what is put out and not yet stored (`processors.window`), and of that no
+more than leaves live events fresh (`processors.pace`). Where either has no capacity left, history waits in its topic, and live events go on.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from confluent_kafka import KafkaException
 from headwater import metrics
 from headwater.settings import Settings
 from processors.backfill_reader import BackfillReader
+from processors.pace import Pace
 from processors.stored import Stored
 from processors.window import Window
 from processors.worker import Worker
@@ -28,8 +30,9 @@ LIVE_WAITING = 500  # live records that are no reason to wait: what one fetch br
 READ_SECONDS = 0.5
 LIVE_LOOK_SECONDS = 0.02
 ROOM_LOOK_SECONDS = 0.05
-ASK_SECONDS = 0.25  # between two questions what sinks have stored
+ASK_SECONDS = 0.15  # between two questions what sinks have stored
 LAG_SECONDS = 2.0
+LIVE_SECONDS = 10.0  # without a live event for so long, there are none that could wait
 RETRY_SECONDS = 1.0
 STALLED_SECONDS = 5.0  # without room or turn for so long, it is said
 
@@ -45,6 +48,9 @@ class Backfill:
         self._worker = worker
         self._reader = reader
         self._window = window
+        self._pace = Pace()
+        self._live_position = 0
+        self._live_at = -math.inf
         self._partitions = settings.raw_partitions
         self._stored = Stored(settings)
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="backfill")
@@ -69,18 +75,26 @@ class Backfill:
             await asyncio.sleep(pause)
 
     async def _process(self) -> None:
-        """Take a block when it may be taken, and process it."""
+        """Take what may be taken, when it is worth it, and process it."""
         owned = len(self._worker.history)
-        self._window.size = WINDOW_EVENTS * owned // self._partitions
-        if not self._window.room:
+        self._window.size = math.ceil(WINDOW_EVENTS * self._pace.share * owned / self._partitions)
+        if not self._window.opens:
             self._waits("sinks" if owned else None)
             await asyncio.sleep(ROOM_LOOK_SECONDS)
             return
+        while self._window.room and await self._process_blocks():
+            pass
+
+    async def _process_blocks(self) -> bool:
+        """Take a block of each partition and process it; False where there is no history."""
         await self._turn()
         blocks = await self._in_thread(partial(self._reader.take, min(BLOCK_RECORDS, self._window.room), READ_SECONDS))
         for partition, block in blocks.items():
             await self._turn()
-            self._window.add(await self._worker.process_history(partition, block))
+            put_out = await self._worker.process_history(partition, block)
+            self._window.add(put_out)
+            metrics.backfill_events.inc(sum(put_out.values()))
+        return bool(blocks)
 
     async def _turn(self) -> None:
         """Wait until hardly a live record waits."""
@@ -93,13 +107,20 @@ class Backfill:
         """Ask what of the history sinks have stored; nothing where none is under way."""
         durable, topics = self._window.durable, sorted(self._window.topics)
         if topics:
-            self._window.asked(durable, *await self._in_thread(partial(self._stored.ask, topics)))
+            ends, committed = await self._in_thread(partial(self._stored.ask, topics))
+            now, before = time.monotonic(), self._live_position
+            self._live_position = self._worker.live_position
+            if self._live_position != before:
+                self._live_at = now
+            self._pace.learn(self._window.asked(durable, ends, committed, now), now - self._live_at < LIVE_SECONDS)
 
     async def _look(self) -> None:
         """Say how much history is not yet read."""
         history = self._worker.history
         ends = await self._in_thread(partial(self._stored.ends, [(self._reader.topic, each) for each in history]))
-        lags = {partition: max(0, end - history[partition]) for (_, partition), end in ends.items()}
+        lags = {
+            partition: self._reader.left(partition, history[partition], end) for (_, partition), end in ends.items()
+        }
         if self._lag or any(lags.values()):
             await self._in_thread(partial(self._reader.commit, history))
         self._lag = sum(lags.values())

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import structlog
 from aiokafka.structs import ConsumerRecord
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.cimpl import OFFSET_BEGINNING
 
 from headwater.kafka import partition_reader_config
@@ -35,7 +35,6 @@ class BackfillReader:
             partition_reader_config(settings, self.topic)
             | {
                 "group.id": f"{settings.topic_prefix}.backfill",  # never joined; its offsets only inform
-                "enable.partition.eof": False,
                 "fetch.wait.max.ms": IDLE_FETCH_MS,
                 "fetch.message.max.bytes": FETCH_BYTES,
                 "queued.max.messages.kbytes": QUEUED_KIB,
@@ -47,6 +46,9 @@ class BackfillReader:
             int, tuple[int, int] | None
         ] = {}  # partitions to read from another offset, and those to leave
         self._readings: dict[int, tuple[int, int]] = {}  # the seek that a partition is read after, and where it is
+        self._ended: dict[
+            int, int
+        ] = {}  # where partitions end that were read to there, markers of transactions included
 
     def read_from(self, partition: int, offset: int, seek: int) -> None:
         """From the next `take` on, read a partition from `offset`; its blocks carry the seek's number. From any thread."""
@@ -71,6 +73,8 @@ class BackfillReader:
             if error is None:
                 record = _record(message)
                 records.setdefault(record.partition, []).append(record)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                self._ended[message.partition() or 0] = message.offset() or 0
             elif error.fatal():
                 raise KafkaException(error)
             else:
@@ -82,6 +86,12 @@ class BackfillReader:
             self._readings[partition] = seek, block.end
         return blocks
 
+    def left(self, partition: int, settled: int, end: int) -> int:
+        """How many offsets are not settled; none where only markers of transactions follow. From any thread."""
+        if self._ended.get(partition) == end and self._readings.get(partition, (0, -1))[1] == settled:
+            return 0
+        return max(0, end - settled)
+
     def commit(self, offsets: Mapping[int, int]) -> None:
         """Tell Kafka's tools how far this is. Does not wait for the answer; from any thread. Raises KafkaException."""
         self._consumer.commit(
@@ -91,6 +101,8 @@ class BackfillReader:
     def _turn_to_what_is_wanted(self) -> None:
         with self._lock:
             wanted, self._wanted = self._wanted, {}
+        for number in wanted:
+            self._ended.pop(number, None)
         left = [TopicPartition(self.topic, partition) for partition in wanted if partition in self._readings]
         if left:
             self._consumer.incremental_unassign(left)
@@ -112,5 +124,14 @@ def _record(message: Message) -> ConsumerRecord:
     key, value, (kind, timestamp) = message.key(), message.value(), message.timestamp()
     sizes = -1 if key is None else len(key), -1 if value is None else len(value)
     return ConsumerRecord(
-        message.topic(), message.partition(), message.offset(), timestamp, kind, key, value, None, *sizes, ()
+        message.topic(),
+        message.partition(),
+        message.offset(),
+        timestamp,
+        kind,
+        key,
+        value,
+        None,
+        *sizes,
+        message.headers() or (),
     )

@@ -50,7 +50,7 @@ class Block(NamedTuple):
 class Owner(Protocol):
     """Who owns the state of partitions: told of every assignment, in the event loop of the app."""
 
-    async def release(self) -> None:
+    async def release(self) -> object:
         """All partitions are about to be revoked: settle what is done, and let go."""
 
     def assigned(self, partitions: Iterable[int], committed: Mapping[int, int]) -> None:
@@ -212,30 +212,21 @@ class BlockConsumer(Consumer):
         tps = {TP(self.app.raw_topic, partition): offset for partition, offset in offsets.items()}
         return bool(await self._thread.commit(tps))
 
-    def lags(self, offsets: Mapping[int, int]) -> dict[int, int]:
-        """How many offsets follow these in the raw topic, for the partitions of which that is known."""
-        lags = {}
-        for partition, offset in offsets.items():
-            tp = TP(self.app.raw_topic, partition)
-            end = self.highwater(tp) if tp in self.assignment() else None
-            if end is not None:
-                lags[partition] = max(0, end - offset)
-        return lags
-
-    def waiting(self, processed: Mapping[int, int]) -> int:
+    def waiting(self, processed: Mapping[int, int], ends: Mapping[int, int]) -> dict[int, int | None]:
         """How many records of the raw topic wait, here or in Kafka, of partitions that are processed up to these offsets.
 
-        As far as the last fetches tell; where none has told yet, all that one could bring may wait.
+        As far as the last fetches tell, and `ends` that are known otherwise; None where no fetch has told yet.
         """
-        total = 0
+        waiting: dict[int, int | None] = {}
         for partition, offset in processed.items():
             tp = TP(self.app.raw_topic, partition)
             position, fetched = self._thread.next_offset(tp), self._thread.fetched(tp)
             if position is None or fetched is None:
-                return self.app.conf.broker_max_poll_records
-            at, end = fetched
-            total += max(0, position - offset) + max(0, end - at)
-        return total
+                waiting[partition] = None
+            else:
+                at, end = fetched
+                waiting[partition] = max(0, position - offset) + max(0, end - at, ends.get(partition, 0) - at)
+        return waiting
 
     async def highwaters(self, *partitions: TP) -> Mapping[TP, Any]:
         """For Faust's recovery: there is nothing to recover."""

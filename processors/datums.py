@@ -54,6 +54,10 @@ _USUAL = re.compile(
 ).match
 
 
+# The field as it was encoded last, and its text: events that follow each other mostly ask for the same.
+_last_addons: tuple[bytes, str | None] = b"\x00", None
+
+
 class Given(IntEnum):
     """What an event has again when its sender sends it again."""
 
@@ -75,6 +79,7 @@ def raw_event(data: bytes) -> RawDatum:
 
     Raises ValueError or IndexError where the datum is none.
     """
+    global _last_addons
     project = data[HEADER_LENGTH]
     at = HEADER_LENGTH + 1 + (project >> 1)
     collection = data[at]
@@ -106,30 +111,28 @@ def raw_event(data: bytes) -> RawDatum:
         if facts not in GIVEN:
             raise ValueError("a boolean is neither 0 nor 1")
         at += 2
-    texts: list[str | None] = []
-    for _ in range(3):  # ip, user_agent, addons
-        branch = data[at]
-        if branch == 0:
-            texts.append(None)
-            at += 1
-            continue
-        size = data[at + 1]
-        at += 2
-        if size > 0x7F:
-            size, at = _rest(data, size, at)
-        if branch != 2 or size & 1:
-            raise ValueError("a union has no such branch, or a text this length")
-        end = at + (size >> 1)
-        texts.append(data[at:end].decode())
-        at = end
+    ip, at = _optional_text(data, at)
+    user_agent, at = _optional_text(data, at)
+    last = _last_addons
+    if data.startswith(last[0], at):
+        at += len(last[0])
+    else:
+        began = at
+        asked, at = _optional_text(data, at)
+        last = data[began:at], asked
     size = data[at]
     at += 1
     if size > 0x7F:
-        size, at = _rest(data, size, at)
+        more = data[at]
+        if more < 0x80:
+            size = size & 0x7F | more << 7
+            at += 1
+        else:
+            size, at = _rest(data, size, at)
     if at + (size >> 1) != len(data) or size & 1:
         raise ValueError(f"{len(data)} bytes are not what the datum says")
-    ip, user_agent, addons = texts
-    return (names, id_, timestamp, received_at, times, facts, ip, user_agent, addons, data[at:])
+    _last_addons = last  # not before: of a datum that is cut off, it would be how other fields begin
+    return (names, id_, timestamp, received_at, times, facts, ip, user_agent, last[1], data[at:])
 
 
 def event(prefix: bytes, id_: bytes, times: bytes, processed: bytes, properties: bytes) -> bytes:
@@ -170,7 +173,7 @@ def _names(data: bytes) -> tuple[str, str]:
 def _milliseconds(data: bytes) -> int:
     """A long of six bytes."""
     number = _high_bits(data[2:]) | (data[1] & 0x7F) << 7 | data[0] & 0x7F
-    return (number >> 1) ^ -(number & 1)
+    return ~(number >> 1) if number & 1 else number >> 1
 
 
 @lru_cache(1_000)  # the same for eight seconds
@@ -178,6 +181,26 @@ def _high_bits(data: bytes) -> int:
     """The four last bytes of such a long."""
     number, _ = _rest(data, data[0], 1)
     return number << 14
+
+
+def _optional_text(data: bytes, at: int) -> tuple[str | None, int]:
+    """A union of null and string, and where it ends."""
+    branch = data[at]
+    if branch == 0:
+        return None, at + 1
+    size = data[at + 1]
+    at += 2
+    if size > 0x7F:
+        more = data[at]
+        if more < 0x80:  # as of all texts of 64 to 8,191 bytes
+            size = size & 0x7F | more << 7
+            at += 1
+        else:
+            size, at = _rest(data, size, at)
+    if branch != 2 or size & 1:
+        raise ValueError("a union has no such branch, or a text this length")
+    end = at + (size >> 1)
+    return data[at:end].decode(), end
 
 
 def _optional_id(data: bytes, at: int) -> tuple[bytes | None, int]:

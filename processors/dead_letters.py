@@ -6,8 +6,9 @@ import structlog
 from aiokafka.structs import ConsumerRecord
 
 from headwater.codec import codec
-from headwater.dead_letters import Origin, dead_letter
+from headwater.dead_letters import GivenUp, dead_letter
 from headwater.metrics import dead_letters
+from headwater.origin import Origin
 
 MESSAGE_MAX = 2_000  # characters of an error's words that are kept
 LOG_INTERVAL = 10.0  # seconds between two lines on one reason
@@ -53,9 +54,10 @@ class DeadLetters:
                 partition=record.partition,
                 offset=record.offset,
             )
-        origin = Origin(record.topic, record.partition, record.offset, record.timestamp, record.key, record.value)
+        place = Origin(record.topic, record.partition, record.offset, record.timestamp)
+        given_up = GivenUp.at(place, record.key, record.value, record.headers)
         failed_at = int(time.time() * 1000)
         letter = dead_letter(
-            origin, "processor", reason, type(error).__name__, message, failed_at, project_id, collection
+            given_up, "processor", reason, type(error).__name__, message, failed_at, project_id, collection
         )
         return letter["id"].encode(), self._codec.encode(letter)

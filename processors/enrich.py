@@ -1,6 +1,6 @@
 """Enrichment: what `keen.addons` asks for, done to one event."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import combinations, product
@@ -52,13 +52,19 @@ class Step(NamedTuple):
 class Plan(NamedTuple):
     """What a text of keen.addons asks for: the steps in order, and the properties to delete at the end.
 
-    `apart` says that nothing but its own step has to do with what is at an output. `outputs` are their dotted paths.
+    `apart` says that nothing but its own step has to do with what is at an output, and has the steps as `_put_apart` takes
+    them then. `outputs` are their dotted paths.
     """
 
     steps: tuple[Step, ...]
     removals: tuple[Place, ...]
     outputs: Outputs
-    apart: bool
+    apart: "tuple[Apart, ...] | None"
+
+
+Apart = tuple[LookUp | None, Path, str, Path, str, Step]
+"""A step in plain tuples, which are taken apart in a quarter of the time: the look-up, None where it wants more than one value;
+above and name of its subject and of its output; the step."""
 
 
 Own = tuple[int | None, int | None, bytes | None]  # timestamp, received_at, id of an event
@@ -100,7 +106,7 @@ class Enricher:
         """
         plan = self._kept_plan(addons) if len(addons) <= PLAN_TEXT_MAX else self._plan(addons)
         own = timestamp, received_at, event_id
-        added = _put_apart(properties, plan, own) if plan.apart else None
+        added = None if plan.apart is None else _put_apart(properties, plan.apart, plan.outputs, own)
         if added is None:
             for step in plan.steps:
                 _merge_at(properties, step, _find(properties, step, own))
@@ -141,7 +147,12 @@ class Enricher:
             [_overlap(*two) for two in combinations(outputs + removed, 2)]
             + [_overlap(*two) for two in product(outputs, read)]
         )
-        return Plan(tuple(steps), tuple(removals), tuple(map(".".join, outputs)), apart)
+        return Plan(
+            tuple(steps),
+            tuple(removals),
+            tuple(map(".".join, outputs)),
+            tuple((None if s.others else s.look_up, *s.subject, *s.output, s) for s in steps) if apart else None,
+        )
 
     def _output_path(self, name: str, output: object) -> Path:
         if not isinstance(output, str) or not output:
@@ -180,30 +191,34 @@ def _place(path: Path) -> Place:
     return Place(path[:-1], path[-1])
 
 
-def _put_apart(properties: Properties, plan: Plan, own: Own) -> Added | None:
+def _put_apart(properties: Properties, steps: Sequence[Apart], outputs: Outputs, own: Own) -> Added | None:
     """Do the steps of a plan that are apart where nothing is at their outputs; else None: they are still to be done."""
-    puts = []
     shapes: list[Shape | None] = []
-    for step in plan.steps:
-        _, look_up, (above, name), others, output = step
+    for look_up, above, name, output_above, output_name, step in steps:
         here: Any = _value(properties, above) if above else properties
         value = here.get(name) if type(here) is dict else None
-        found = look_up(value) if type(value) is str and not others else _find(properties, step, own)
-        above, name = output
-        here = _value(properties, above) if above else properties
+        found = look_up(value) if type(value) is str and look_up is not None else _find(properties, step, own)
+        if output_above != above:
+            here = _value(properties, output_above) if output_above else properties
         if type(here) is dict:
-            if name in here:
+            if output_name in here:
+                _take_back(properties, steps, shapes)
                 return None
         elif found is not None:
             here = _holder(properties, step)
         if found is None:
             shapes.append(None)
         else:
-            puts.append((here, name, found.fragment))
+            here[output_name] = found.fragment
             shapes.append(found.shape)
-    for here, name, fragment in puts:
-        here[name] = fragment
-    return plan.outputs, tuple(shapes)
+    return outputs, tuple(shapes)
+
+
+def _take_back(properties: Properties, steps: Sequence[Apart], shapes: Sequence[Shape | None]) -> None:
+    """Remove what the first steps have put, as many as have shapes."""
+    for (*_, step), shape in zip(steps, shapes, strict=False):
+        if shape is not None:
+            _remove(properties, step.output)
 
 
 def _find(properties: Properties, step: Step, own: Own) -> Found | None:

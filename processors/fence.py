@@ -4,10 +4,13 @@ Its transactional id names the partition, so initialising it makes the broker re
 stopped and wakes up behind its successor can write nothing any more. What a transaction holds is seen as a whole or not at
 all, by readers with `isolation.level=read_committed`. So the changelog is one consistent sequence of states, each on top of
 the one before.
+
+The dead letters of the partition go with the watermark that passes their records: a record is given up or counted, whenever its
+processor is killed and whatever is mended until the next one reads it again. So one that is replayed counts once.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -18,6 +21,8 @@ from headwater.kafka import client_config
 from headwater.settings import Settings
 
 TIMEOUT_SECONDS = 30.0
+Letter = tuple[bytes, bytes]  # a dead letter's id and its record
+
 FENCED = frozenset({KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})
 
 
@@ -37,6 +42,7 @@ class FencedWriter:
 
     def __init__(self, settings: Settings, group: str, partition: int) -> None:
         self._topic = topics.state_topic(settings)
+        self._dead_letters_topic = topics.dead_letters_topic(settings)
         self._partition = partition
         self._worker = settings.worker_name
         self._last_offset = -1
@@ -44,7 +50,7 @@ class FencedWriter:
             client_config(settings)
             | {
                 "transactional.id": f"{group}-{partition}",
-                "message.max.bytes": settings.topic_max_message_bytes,
+                "message.max.bytes": settings.topic_max_message_bytes + topics.MIB,
                 "compression.type": "lz4",
                 "linger.ms": 0,
                 "log_level": 0,  # a fenced producer is no emergency: it is said by who catches the error
@@ -63,12 +69,17 @@ class FencedWriter:
         owner = {"worker": self._worker, "taken_at": int(time.time() * 1000)}
         return self.write({table_key(self._partition, "ownership"): codec("ownership").encode(owner)})
 
-    def write(self, changes: Mapping[bytes, bytes | None]) -> int:
-        """Write records in one transaction, a None deletes its key; return the offset of the last. Raises FencedError or WriteError."""
+    def write(self, changes: Mapping[bytes, bytes | None], letters: Sequence[Letter] = ()) -> int:
+        """Write records in one transaction, a None deletes its key, and dead letters; return the offset of the last record.
+
+        Raises FencedError or WriteError.
+        """
         try:
             self._producer.begin_transaction()
+            for id_, letter in letters:
+                self._produce(self._dead_letters_topic, id_, letter, -1)
             for key, value in changes.items():
-                self._produce(key, value)
+                self._produce(self._topic, key, value, self._partition)
             self._producer.commit_transaction(TIMEOUT_SECONDS)
         except KafkaException as error:
             raise _failure(error) from error
@@ -79,17 +90,17 @@ class FencedWriter:
         self._producer.purge()
         self._producer.close()
 
-    def _produce(self, key: bytes, value: bytes | None) -> None:
+    def _produce(self, topic: str, key: bytes, value: bytes | None, partition: int) -> None:
         while True:
             try:
-                self._producer.produce(self._topic, value, key, partition=self._partition, on_delivery=self._delivered)
+                self._producer.produce(topic, value, key, partition=partition, on_delivery=self._delivered)
             except BufferError:
                 self._producer.poll(0.1)
             else:
                 return
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
-        if error is None:  # a failed one fails the commit
+        if error is None and message.topic() == self._topic:  # a failed one fails the commit
             self._last_offset = max(self._last_offset, message.offset() or 0)
 
 

@@ -8,16 +8,15 @@ what no transaction has yet.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from hashlib import blake2b
 from typing import NamedTuple, Protocol
 
 from headwater.aggregates import HOUR, table_key
 from headwater.codec import codec
+from headwater.identity import ID_BYTES
 from headwater.metrics import window_ids
 from headwater.settings import Settings
 
 INDEX = b"\xff"  # begins the keys of the index, and no others
-ID_BYTES = 16
 CHUNK_IDS = 1_024  # the most of one chunk
 OPEN_IDS = 256  # a chunk with fewer takes the next ids too: it is written again, and there are fewer of them to keep
 SPAN = 60_000  # milliseconds from a chunk's first id to its last
@@ -42,16 +41,6 @@ class _Chunk(NamedTuple):
 
     began: int
     ids: int
-
-
-def id_digest(salt: bytes, event_id: bytes) -> bytes:
-    """What the window keeps of an event's id. `salt` is its collection's, as `id_salt` makes it."""
-    return blake2b(salt + event_id, digest_size=ID_BYTES).digest()
-
-
-def id_salt(project_id: str, collection: str) -> bytes:
-    """What tells an id of one collection from the same id of another."""
-    return f"{project_id}\0{collection}\0".encode()
 
 
 class IdWindow:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 import structlog
 from confluent_kafka import KafkaError, Message, Producer
 
-from headwater.kafka import durable_producer_config
+from headwater.kafka import counting_retries, durable_producer_config
 from headwater.settings import Settings
 
 QUEUED_MAX = 200_000  # records of a stretch that wait for Kafka
@@ -67,6 +67,7 @@ class _Stretch:
     def __init__(self, settings: Settings, too_large: set[tuple[str, bytes]]) -> None:
         self._producer = Producer(
             durable_producer_config(settings)
+            | counting_retries("processor")
             | {
                 "delivery.report.only.error": True,  # flush waits for the others' reports in C
                 "queue.buffering.max.messages": QUEUED_MAX,

@@ -2,32 +2,42 @@
 
 Pure but for what it calls: routes and enricher answer from memory, output queues. Each record ends as an event in its
 collection's topic or as a dead letter; whatever goes wrong with one record concerns that record only.
+
+Records that were written again bring headers (`headwater.origin`). From the dead letters they are like any other, but for ids and
+times, which are the first one's: they were never counted. Replays in the backfill topic were: their events are put out anew, with
+the same id and time, and change nothing of the partition's state.
 """
 
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from time import monotonic, perf_counter
+from typing import Any, NamedTuple
 
 import orjson
 from aiokafka.structs import ConsumerRecord
 
 from headwater.catalogue import Paths, add_path
 from headwater.container import avro_long
-from headwater.metrics import records_processed, repetitions
+from headwater.dead_letters.limit import Limit
+from headwater.identity import id_digest
+from headwater.metrics import block_records, records_processed, repetitions
+from headwater.origin import Origin, origin_in
 from headwater.rules import RuleError
 from headwater.segment_users import ATTACH, IDENTIFY
 from headwater.settings import Settings
-from headwater.topics import backfill_topic, dead_letters_topic, raw_topic
+from headwater.topics import backfill_topic, raw_topic
 from processors import datums
 from processors.addons import AddonError
 from processors.catalogue import Surveyor
 from processors.dead_letters import DeadLetters, RefusedError
 from processors.enrich import NOTHING_ADDED, Enricher, Outputs, Shapes
-from processors.id_window import id_digest
 from processors.output import Output
-from processors.records import RawEvent, RawReader, UnreadableError
-from processors.repetitions import Repetitions
+from processors.phases import Phases
+from processors.records import RawFields, RawReader, UnknownVersionError, UnreadableError
+from processors.repetitions import LOOKED_FOR, Repetitions
 from processors.routing import Key, Route, Routes
 from processors.state import PartitionState
+from processors.table import StateError
 from processors.users import Users
 
 SLICE = 250  # records that are worked on at once: so few that the processor's caches hold their events
@@ -37,6 +47,7 @@ REASONS: dict[type[Exception], str] = {
     RuleError: "invalid_event",
     AddonError: "addon_failed",
 }
+SENDERS_FAULTS = (*REASONS, RefusedError)
 
 
 class UnresolvedError(Exception):
@@ -67,7 +78,7 @@ class _Slice:
         self.digests: dict[int, bytes] = {}  # of the ids that are looked for, by the event's position
         self.repeated: list[tuple[bytes, ConsumerRecord]] = []  # and what was dropped
         self.records: list[ConsumerRecord] = []
-        self.events: list[RawEvent] = []
+        self.events: list[RawFields] = []
         self.outputs: list[Outputs] = []
         self.shapes: list[Shapes] = []
         self.values: list[bytes] = []  # the records to put out
@@ -98,9 +109,9 @@ class _Batch:
         self.paths: Paths = {}
         self.offset = -1
 
-    def take(self, part: _Slice, paths: Paths) -> None:
-        """Add a slice with at least one event."""
-        _, ids, timestamps, received, _, _, sizes, _, _, _ = zip(*part.events, strict=True)
+    def take(self, part: _Slice, columns: Sequence[tuple[Any, ...]], paths: Paths) -> None:
+        """Add a slice with at least one event; `columns` are those of its events."""
+        _, ids, timestamps, received, _, _, sizes, _, _, _ = columns
         self.ids += ids
         self.values += part.values
         self.timestamps += timestamps
@@ -118,6 +129,7 @@ class _Block:
         self.users = Users(state)
         self.repetitions = Repetitions(state.ids, now)
         self.batches: dict[Key, _Batch] = {}
+        self.replayed: dict[Key, _Batch] = {}  # of events that count already
         self.refused: list[_Refused] = []
         self.unresolved: set[Key] = set()
 
@@ -135,6 +147,7 @@ class Pipeline:
     """Processes blocks for all partitions of this worker."""
 
     def __init__(self, settings: Settings, routes: Routes, enricher: Enricher, output: Output) -> None:
+        self.phases = Phases()
         self._routes = routes
         self._enricher = enricher
         self._output = output
@@ -145,29 +158,36 @@ class Pipeline:
         }
         self._surveyor = Surveyor(settings.event_max_depth)
         self._dead_letters = DeadLetters()
-        self._dead_letters_topic = dead_letters_topic(settings)
+        self.limit = Limit(settings.dead_letter_max_ratio, settings.dead_letter_max_run)
 
     def process(self, records: Sequence[ConsumerRecord], state: PartitionState, now: int) -> Mapping[str, int]:
         """Put out the events of one partition of one topic and count them in its state; `now` in milliseconds since 1970 UTC.
 
         Returns how many events went to each topic of a collection.
-        Raises UnresolvedError, OutputFullError, and KafkaException where output is impossible: nothing of the block has
-        then been counted, and it has to be processed again.
+        Raises UnresolvedError, StateError, OutputFullError, and KafkaException where output is impossible: nothing of the block has
+        then been counted, and it has to be processed again. Raises LimitReachedError where the service has to stop: the same.
         """
         block = _Block(state, now)
-        for first in range(0, len(records), SLICE):
-            self._add(records[first : first + SLICE], now, block)
+        live = records[0].topic == self._raw_topic
+        replays = () if live else [record for record in records if record.headers and _is_replay(record)]
+        if replays:
+            records = [record for record in records if not (record.headers and _is_replay(record))]
+        for part, replayed in ((records, False), (replays, True)):
+            for first in range(0, len(part), SLICE):
+                self._add(part[first : first + SLICE], now, block, replayed)
         if block.unresolved:
             raise UnresolvedError(block.unresolved)
+        self._judge(block)
+        began = perf_counter()
         produce = self._output.produce
-        for refused in block.refused:
-            id_, letter = self._letter(refused)
-            produce(self._dead_letters_topic, (id_,), (letter,))
-        for batch in block.batches.values():
+        for batch in (*block.batches.values(), *block.replayed.values()):
             produce(batch.topic, batch.ids, batch.values)
+        self._output.poll()
+        produced = perf_counter()
+        for refused in block.refused:
+            state.give_up(self._letter(refused))
         for key, batch in block.batches.items():
             aggregates, catalogue = state.change(*key)
-            live = records[0].topic == self._raw_topic
             aggregates.add(
                 batch.timestamps, batch.received, batch.sizes, batch.offset if live else aggregates.offset, now
             )
@@ -175,34 +195,61 @@ class Pipeline:
         block.users.keep()
         block.repetitions.keep()
         repetitions.inc(block.repetitions.dropped)
-        records_processed.inc(len(records))
-        self._output.poll()
-        return {batch.topic: len(batch.ids) for batch in block.batches.values()}
+        handled = len(records) + len(replays)
+        records_processed.inc(handled)
+        block_records.observe(handled)
+        self.phases.spent("produce", produced - began)
+        self.phases.spent("count", perf_counter() - produced)
+        put_out: Counter[str] = Counter()
+        for batch in (*block.batches.values(), *block.replayed.values()):
+            put_out[batch.topic] += len(batch.ids)
+        return put_out
 
-    def _add(self, records: Sequence[ConsumerRecord], now: int, block: _Block) -> None:
-        """Add what comes of a slice of records."""
+    def _judge(self, block: _Block) -> None:
+        """Raises LimitReachedError where too much fails by a fault of ours."""
+        good: Counter[str | None] = Counter()
+        for key, batch in (*block.batches.items(), *block.replayed.items()):
+            good[key[0]] += len(batch.ids)
+        bad: Counter[str | None] = Counter()
+        for refused in block.refused:
+            if isinstance(refused.error, UnknownVersionError):
+                bad[None] += 1
+            elif refused.key is not None and not isinstance(refused.error, SENDERS_FAULTS):
+                bad[refused.key[0]] += 1
+        self.limit.add(good, bad, monotonic())
+
+    def _add(self, records: Sequence[ConsumerRecord], now: int, block: _Block, replayed: bool) -> None:
+        """Add what comes of a slice of records, all or none of which count already."""
         again: list[ConsumerRecord] = []
-        for key, part in self._prepare(records, now, block).items():
+        batches = block.replayed if replayed else block.batches
+        began = perf_counter()
+        slices = self._prepare(records, now, block, replayed)
+        prepared = perf_counter()
+        for key, part in slices.items():
             block.repetitions.dropped += len(part.repeated)
             if not part.events:
                 continue
-            _, _, _, received, _, _, _, _, events, _ = zip(*part.events, strict=True)
+            columns = [*zip(*part.events, strict=True)]
+            _, _, _, received, _, _, _, _, events, _ = columns
             paths, against = self._surveyor.survey(events, received, part.outputs, part.shapes)
             if against:
                 for position, error in against.items():
                     block.refused.append(_Refused(part.records[position], error, "invalid_event", key))
                 again += block.unlearn(part, against)
                 part.remove(against)
+                columns = [*zip(*part.events, strict=True)]
             if part.events:
-                batch = block.batches.get(key)
+                batch = batches.get(key)
                 if batch is None:
-                    batch = block.batches[key] = _Batch(part.route.topic)
-                batch.take(part, paths)
+                    batch = batches[key] = _Batch(part.route.topic)
+                batch.take(part, columns, paths)
+        self.phases.spent("prepare", prepared - began)
+        self.phases.spent("survey", perf_counter() - prepared)
         if again:
-            self._add(again, now, block)
+            self._add(again, now, block, replayed)
 
-    def _prepare(self, records: Sequence[ConsumerRecord], now: int, block: _Block) -> dict[Key, _Slice]:
-        """Read, enrich and encode events, by collection."""
+    def _prepare(self, records: Sequence[ConsumerRecord], now: int, block: _Block, replayed: bool) -> dict[Key, _Slice]:
+        """Read, enrich and encode events, by collection. Those that are `replayed` meet neither the ids nor the users."""
         slices: dict[Key, _Slice] = {}
         users, has, learn = block.users, block.repetitions.has, block.repetitions.learn
         processed = avro_long(now)
@@ -215,7 +262,10 @@ class Pipeline:
         largest, too_large = self._output.largest, self._output.too_large
         for record in records:
             try:
-                event = read(record.value, record.partition, record.offset, record.timestamp)
+                if record.headers:
+                    event = self._read_again(record)
+                else:
+                    event = read(record.value, record.partition, record.offset, record.timestamp)
             except Exception as error:  # bytes from anywhere: none may stop the others
                 block.refused.append(_Refused(record, error, "unreadable"))
                 continue
@@ -225,9 +275,11 @@ class Pipeline:
                 part = slices.get(key)
                 if part is None:
                     if key[1] == IDENTIFY:
-                        users.identify(key[0], properties, timestamp)
+                        if not replayed:  # what is known by now may be newer
+                            users.identify(key[0], properties, timestamp)
                         continue
-                    part = slices[key] = _Slice(self._route(key), self._routes.looked_for(key[0]))
+                    looked_for = LOOKED_FOR["off"] if replayed else self._routes.looked_for(key[0])
+                    part = slices[key] = _Slice(self._route(key), looked_for)
                 if given >= part.looked_for:
                     digest = id_digest(part.route.salt, id_)
                     if has(digest):
@@ -247,6 +299,8 @@ class Pipeline:
             except UnresolvedError:
                 block.unresolved.add(key)
                 continue
+            except StateError:
+                raise
             except Exception as error:
                 reason = "invalid_event" if addons is None else "addon_failed"
                 block.refused.append(_Refused(record, error, reason, key))
@@ -260,6 +314,14 @@ class Pipeline:
             part.shapes.append(shapes)
             part.values.append(value)
         return slices
+
+    def _read_again(self, record: ConsumerRecord) -> RawFields:
+        """The event in a record with headers: where it was written again, ids and times are derived from where it stood first."""
+        origin = origin_in(record.headers, record.topic)
+        if origin is None or origin.topic not in self._readers or (origin.replay and record.topic == self._raw_topic):
+            origin = Origin(record.topic, record.partition, record.offset, record.timestamp)
+        time = record.timestamp if origin.timestamp is None else origin.timestamp
+        return self._readers[origin.topic].read(record.value, origin.partition, origin.offset, time)
 
     def _route(self, key: Key) -> Route:
         route = self._routes.known(key)
@@ -275,3 +337,9 @@ class Pipeline:
         reason = error.reason if isinstance(error, RefusedError) else REASONS.get(type(error), otherwise)
         project_id, collection = key or (None, None)
         return self._dead_letters.letter(record, reason, error, str(error), project_id, collection)
+
+
+def _is_replay(record: ConsumerRecord) -> bool:
+    """Whether a record of the backfill topic is a copy of one that counts already."""
+    origin = origin_in(record.headers, record.topic)
+    return origin is not None and origin.replay

@@ -6,7 +6,8 @@ import structlog
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.cimpl import OFFSET_BEGINNING
 
-from headwater.kafka import partition_reader_config
+from headwater.kafka import assign, partition_reader_config, what_comes
+from headwater.metrics import recovered_records
 from headwater.settings import Settings
 from headwater.topics import state_topic
 from processors.table import StateTable
@@ -38,13 +39,13 @@ def recover(settings: Settings, table: StateTable, ends: Mapping[int, int], want
         partition_reader_config(settings, topic) | {"enable.partition.eof": False, "queued.max.messages.kbytes": 16_384}
     )
     try:
-        consumer.assign([TopicPartition(topic, p, starts[p] or OFFSET_BEGINNING) for p in sorted(missing)])
+        assign(consumer, [TopicPartition(topic, p, starts[p] or OFFSET_BEGINNING) for p in sorted(missing)])
         while missing:
             if not wanted():
                 return False
             changes: dict[int, list[tuple[bytes, bytes | None]]] = {}
             offsets: dict[int, int] = {}
-            for message in consumer.consume(BATCH_RECORDS, POLL_SECONDS):
+            for message in what_comes(consumer, BATCH_RECORDS, POLL_SECONDS):
                 error = message.error()
                 if error is not None:
                     if error.fatal():
@@ -58,6 +59,7 @@ def recover(settings: Settings, table: StateTable, ends: Mapping[int, int], want
                 offsets[source] = offset
             for partition, last in offsets.items():
                 table.apply(partition, changes[partition], last)
+                recovered_records.inc(len(changes[partition]))
                 if last >= ends[partition]:
                     missing.discard(partition)
     finally:

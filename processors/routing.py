@@ -9,12 +9,12 @@ from confluent_kafka.admin import AdminClient
 
 from headwater import topics
 from headwater.control import ControlPlane
+from headwater.identity import id_salt
 from headwater.kafka import client_config, create_topics, new_topic, wait_until_writable
 from headwater.rules import RuleError, check_collection_name
 from headwater.settings import Settings
 from processors.datums import text
 from processors.dead_letters import RefusedError
-from processors.id_window import id_salt
 from processors.repetitions import LOOKED_FOR
 
 REFUSED_SECONDS = 5.0  # how long a refusal holds before project or cap are looked at again

@@ -28,6 +28,18 @@ class PartitionState:
             tuple[str, str], bytes | None
         ] = {}  # those that the table may not have; None for a forgotten one
         self._changed_users: set[tuple[str, str]] = set()
+        self._letters: list[tuple[bytes, bytes]] = []
+        self.letters_bytes = 0  # of the dead letters that wait for the next settle
+
+    def give_up(self, letter: tuple[bytes, bytes]) -> None:
+        """Add a dead letter, its id and its record."""
+        self._letters.append(letter)
+        self.letters_bytes += len(letter[1])
+
+    def letters(self) -> list[tuple[bytes, bytes]]:
+        """The dead letters that came since this was last called."""
+        letters, self._letters, self.letters_bytes = self._letters, [], 0
+        return letters
 
     def watermark(self, kind: Literal["watermark", "backfill"] = "watermark") -> int:
         """The last offset of the raw topic, or of the backfill topic, that the table counts; -1 where it counts none."""
@@ -84,6 +96,7 @@ class PartitionState:
         self._changed.clear()
         self._users.clear()
         self._changed_users.clear()
+        self._letters, self.letters_bytes = [], 0
 
     def trim(self) -> None:
         """Let go of what has not been used for longest, so memory stays bounded. Only when the table has all changes."""

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._listoffsets import OffsetSpec  # the package offers it without saying so to type checkers
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.cimpl import OFFSET_END
 
 from headwater.kafka import client_config, sink_group
 from headwater.settings import Settings
@@ -14,52 +13,50 @@ ANSWER_SECONDS = 5.0
 
 
 class Stored:
-    """Asks Kafka. Every method blocks up to a few seconds; raises KafkaException when there is no answer."""
+    """Asks Kafka. Every method blocks up to a few seconds; raises KafkaException when there is no answer.
+
+    By a consumer that never joins: librdkafka's admin client aborts the process where a broker is killed while it looks for a
+    group's coordinator (its issues 3663 and 4605).
+    """
 
     def __init__(self, settings: Settings) -> None:
-        self._config = client_config(settings) | {"log_level": 0}
-        self._admin = AdminClient(self._config)
-        self._group = sink_group(settings)
+        self._consumer = Consumer(
+            client_config(settings)
+            | {
+                "group.id": sink_group(settings),
+                "enable.auto.commit": False,
+                "isolation.level": "read_uncommitted",
+                "log_level": 0,
+            }
+        )
         self._partitions: dict[str, int] = {}
 
     def ask(self, topics: Iterable[str]) -> tuple[Ends, Ends]:
         """The ends of topics, and the offsets that the sinks' group has committed. What does not exist is in neither."""
-        try:
-            places = [(topic, partition) for topic in topics for partition in range(self._partitions_of(topic))]
-            ends = self.ends(places)
-            return ends, self._committed(ends)
-        except KafkaException:
-            # A client whose broker was killed may ask for the group's coordinator in vain for ever.
-            self._admin = AdminClient(self._config)
-            raise
+        places = [(topic, partition) for topic in topics for partition in range(self._partitions_of(topic))]
+        ends = self.ends(places)
+        return ends, self._committed(ends)
 
     def ends(self, places: Iterable[tuple[str, int]]) -> Ends:
         """The ends of partitions (topic and number); of those that exist."""
-        admin = self._admin  # held: one that is let go of while it is asked never answers
-        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the client's own gap
-        asked = {TopicPartition(*place): latest for place in places}
+        asked = [TopicPartition(topic, partition, OFFSET_END) for topic, partition in places]
         ends = {}
-        if asked:
-            for place, future in admin.list_offsets(asked, request_timeout=ANSWER_SECONDS).items():
-                try:
-                    ends[place.topic, place.partition] = future.result().offset
-                except KafkaException:
-                    if place.topic in admin.list_topics(timeout=ANSWER_SECONDS).topics:
-                        raise
-                    self._partitions.pop(place.topic, None)
+        for place in self._consumer.offsets_for_times(asked, timeout=ANSWER_SECONDS) if asked else ():
+            if place.error is None:
+                ends[place.topic, place.partition] = place.offset
+            elif place.topic in self._consumer.list_topics(timeout=ANSWER_SECONDS).topics:
+                raise KafkaException(place.error)
+            else:
+                self._partitions.pop(place.topic, None)
         return ends
 
     def _committed(self, ends: Ends) -> Ends:
-        if not ends:
-            return {}
-        request = ConsumerGroupTopicPartitions(self._group, [TopicPartition(*place) for place in ends])
-        admin = self._admin
-        (future,) = admin.list_consumer_group_offsets([request], request_timeout=ANSWER_SECONDS).values()
-        answer = future.result()
-        return {(each.topic, each.partition): each.offset for each in answer.topic_partitions if each.error is None}
+        places = [TopicPartition(*place) for place in ends]
+        answer = self._consumer.committed(places, timeout=ANSWER_SECONDS) if places else ()
+        return {(each.topic, each.partition): each.offset for each in answer if each.error is None}
 
     def _partitions_of(self, topic: str) -> int:
         if topic not in self._partitions:
-            found = self._admin.list_topics(topic, timeout=ANSWER_SECONDS).topics[topic]
+            found = self._consumer.list_topics(topic, timeout=ANSWER_SECONDS).topics[topic]
             self._partitions[topic] = len(found.partitions)
         return self._partitions[topic]

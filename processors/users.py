@@ -27,20 +27,23 @@ class Users:
     def identify(self, project_id: str, properties: dict[str, Any], timestamp: int) -> None:
         """Learn who a user is, unless that was said later already; or forget the user, where the traits are null. Raises RuleError."""
         user, user_id, traits = properties.get("user"), properties.get("userId"), properties.get("traits")
+        before = properties.get("before")
         if (
             type(user) is not str
             or "traits" not in properties
             or not (traits is None or type(traits) is dict)
             or not (user_id is None or type(user_id) is str)
+            or not (before is None or type(before) is int)
         ):
             raise RuleError(
                 "InvalidMessageError",
                 "An identify has a user (text), traits (an object, or null to forget the user) and maybe a userId (text).",
             )
-        if traits is None:
-            self._learned[project_id, user] = None
-            return
         known = self._known(project_id, user)
+        if traits is None:
+            if before is None or (known is not None and known["identified_at"] <= before):
+                self._learned[project_id, user] = None
+            return
         if known is None or timestamp >= known["identified_at"]:
             record = {"user_id": user_id, "traits": orjson.dumps(traits).decode(), "identified_at": timestamp}
             self._learned[project_id, user] = codec("user").encode(record)

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import threading
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,32 @@ import httpx
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from headwater import dead_letters
 from headwater.aggregates import Aggregates, parse_key
 from headwater.codec import codec
 from headwater.control import ControlWriter
-from headwater.kafka import client_config, create_base_topics, durable_producer_config, sink_group
+from headwater.kafka import (
+    client_config,
+    create_base_topics,
+    durable_producer_config,
+    partition_reader_config,
+    sink_group,
+    what_comes,
+)
 from headwater.local.ports import Ports
 from headwater.settings import PREFIX, Settings
-from headwater.topics import collection_topic, collections_pattern, dead_letters_topic, raw_topic, state_topic
+from headwater.topics import collection_topic, collections_pattern, raw_topic, state_topic
 from processors.catalogue import Catalogue
+from tests.local_http import HTTP
 from tests.waiting import wait_until
 
+BREAK_ADDON = """
+from dataclasses import replace
+from processors.addons import ADDONS
+def broken(text):
+    raise OSError("the add-on's database is gone")
+ADDONS["keen:url_parser"] = replace(ADDONS["keen:url_parser"], load=lambda settings: broken)
+"""
 RUN = "from headwater.settings import load_settings; from processors.app import run; run(load_settings())"
 START_LIMIT = 60.0
 HEALTH_PORT = 22200
@@ -75,7 +90,8 @@ class RawTopic:
 class ProcessorProcess:
     """A processor as an operating-system process."""
 
-    def __init__(self, settings: Settings, name: str, logs: Path) -> None:
+    def __init__(self, settings: Settings, name: str, logs: Path, before: str = "") -> None:
+        """`before` is Python that is run before it starts."""
         self.log = logs / f"{name}.log"
         self.port = PORTS.claim(HEALTH_PORT)
         environment = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
@@ -85,12 +101,24 @@ class ProcessorProcess:
             )
         environment |= {f"{PREFIX}WORKER_NAME": name, f"{PREFIX}HEALTH_PORT": str(self.port)}
         with self.log.open("ab") as out:
-            self.process = subprocess.Popen([sys.executable, "-c", RUN], env=environment, stdout=out, stderr=out)
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", before + RUN], env=environment, stdout=out, stderr=out
+            )
 
     @property
     def ready(self) -> bool:
         """What /readyz says."""
         return self._get("/readyz").status_code == 200 if self.running else False
+
+    @property
+    def alive(self) -> bool:
+        """What /livez says."""
+        return self._get("/livez").status_code == 200
+
+    @property
+    def unready(self) -> str:
+        """What /readyz says in words."""
+        return self._get("/readyz").text
 
     @property
     def running(self) -> bool:
@@ -128,7 +156,7 @@ class ProcessorProcess:
 
     def _get(self, path: str) -> httpx.Response:
         try:
-            return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=2)
+            return HTTP.get(f"http://127.0.0.1:{self.port}{path}", timeout=2)
         except httpx.HTTPError:
             return httpx.Response(503)
 
@@ -148,22 +176,13 @@ def processor(settings: Settings, name: str = "processor-1") -> Iterator[Process
 
 def read_topic(settings: Settings, topic: str) -> list[tuple[bytes, bytes, int]]:
     """Every committed record of a topic: key, value, offset."""
-    consumer = Consumer(
-        client_config(settings)
-        | {
-            "group.id": f"test-{uuid.uuid4()}",
-            "enable.partition.eof": True,
-            "isolation.level": "read_committed",
-            "auto.offset.reset": "earliest",
-            "fetch.wait.max.ms": 10,  # a partition's end is told when the broker has waited for more
-        }
-    )
+    consumer = Consumer(partition_reader_config(settings, topic) | {"fetch.wait.max.ms": 10})
     try:
         partitions = consumer.list_topics(topic, 10).topics[topic].partitions
         consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
         records, at_end = [], 0
         while at_end < len(partitions):
-            for message in consumer.consume(10_000, 0.1):  # waits for so many or so long, not for the first
+            for message in what_comes(consumer, 10_000, 0.1):
                 if message.error():
                     at_end += 1
                 else:
@@ -183,7 +202,7 @@ def read_events(settings: Settings, project_id: str, collection: str) -> list[di
 
 def read_dead_letters(settings: Settings) -> list[dict[str, Any]]:
     """The dead letters, decoded, repeated ones too."""
-    return [codec("dead_letter").decode(value) for _, value, _ in read_topic(settings, dead_letters_topic(settings))]
+    return list(dead_letters.read_dead_letters(settings))
 
 
 class State:
@@ -250,22 +269,19 @@ def storing(settings: Settings) -> Iterator[None]:
     stop = threading.Event()
 
     def run() -> None:
-        behind = False
         while not stop.is_set():
-            behind |= any(message.error() is None for message in consumer.consume(5_000, 0.1))
-            if behind:
-                with contextlib.suppress(KafkaException):  # again, then, as sinks do
-                    consumer.commit(asynchronous=False)
-                    behind = False
+            what_comes(consumer, 5_000, 0.1)
+            with contextlib.suppress(KafkaException):  # again, then, as sinks do; where there is nothing new, too
+                consumer.commit(asynchronous=True)  # one that is waited for may never return when its broker was killed
+        consumer.close()
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
         yield
     finally:
         stop.set()
-        thread.join()
-        consumer.close()
+        thread.join(20)  # closing, too, may wait for a commit that is never answered
 
 
 def wait_processed(settings: Settings, records: int, limit: float = 60.0) -> State:

@@ -7,7 +7,8 @@ from typing import Any
 
 import orjson
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from headwater.aggregates import LiveFigures
 from headwater.control import ControlWriter
@@ -26,6 +27,7 @@ from tests.processing import (
     read_events,
     wait_processed,
 )
+from tests.waiting import wait_until
 
 DAY = 1_769_904_000_000  # 2026-02-01T00:00:00Z
 URL_ADDON = [{"name": "keen:url_parser", "input": {"url": "page"}, "output": "page_parts"}]
@@ -248,3 +250,19 @@ def test_aborted_raw_records_are_never_seen(kafka_settings: Settings) -> None:
     assert {event["id"] for event in read_events(kafka_settings, project_id, "tx")} == {
         str(uuid.UUID(int=number)) for number in (0, 2)
     }
+
+
+def test_raw_records_that_kafka_no_longer_has_are_counted_and_said(kafka_settings: Settings) -> None:
+    project_id = new_project(kafka_settings)
+    raw = RawTopic(kafka_settings)
+    for _ in range(10):
+        raw.send(raw_record(project_id, "late"), partition=1)
+    raw.flush()
+    admin, place = AdminClient(client_config(kafka_settings)), TopicPartition(raw_topic(kafka_settings), 1, 4)
+    admin.delete_records([place])[place].result(30)
+    with processor(kafka_settings) as process:
+        state = wait_processed(kafka_settings, 10)
+        assert state.events(project_id, "late") == 6
+        wait_until(lambda: process.metric('headwater_offsets_lost_total{stage="processor"}') == 4)
+        wait_until(lambda: process.metric('headwater_processor_lag_records{partition="1"}') == 0)
+        assert "Kafka has not kept records until they were read" in process.log.read_text()

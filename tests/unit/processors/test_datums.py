@@ -1,5 +1,6 @@
 """Datums by hand against the codec."""
 
+import contextlib
 import uuid
 from typing import Any
 
@@ -70,6 +71,17 @@ def test_a_raw_event_is_read_as_the_codec_reads_it(record: dict[str, Any]) -> No
 @given(usual_events)
 def test_what_the_collector_writes_is_read_the_quick_way(record: dict[str, Any]) -> None:
     assert datums.raw_event(codec("raw_event").encode(record))[4] is not None
+
+
+@given(usual_events, usual_events)
+def test_what_came_before_changes_nothing(record: dict[str, Any], other: dict[str, Any]) -> None:
+    alike = record | {"addons": (record["addons"] or "") + "]"}  # begins as the record's own
+    encoded = codec("raw_event").encode(record)
+    for before in (other, alike, record | {"addons": None}, record):
+        for cut in (len(codec("raw_event").encode(before)), *range(len(encoded) // 2, len(encoded), 7)):
+            with contextlib.suppress(ValueError, IndexError):
+                datums.raw_event(codec("raw_event").encode(before)[:cut])
+            assert fields_of(datums.raw_event(encoded)) == record
 
 
 @given(raw_events, st.data())

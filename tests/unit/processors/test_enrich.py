@@ -132,6 +132,14 @@ def test_outputs_are_merged(enricher: Enricher) -> None:
     assert result["tech"]["os"]["family"] == "Linux"
 
 
+def test_what_was_put_is_taken_back_where_a_later_output_has_something(enricher: Enricher) -> None:
+    twice = ask("ip_to_geo", "geo", ip="ip"), ask("url_parser", "page.info", url="page.full")
+    event: Properties = {"ip": IP, "page": {"full": "https://example.com/a", "info": {"path": "/b", "seen": 1}}}
+    assert enricher.enrich(event, orjson.dumps(twice).decode()) == ((), ())
+    assert event["geo"]["city"] == "Gamlingay"  # a plain object, as where nothing is known of what was added
+    assert event["page"]["info"] == {"path": "/a", "seen": 1, "protocol": "https", "domain": "example.com"}
+
+
 def test_objects_on_the_way_are_made_and_null_counts_as_nothing(enricher: Enricher) -> None:
     addon = ask("url_parser", "a.b.c", url="u")
     for properties in (

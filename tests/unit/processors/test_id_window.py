@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.aggregates import HOUR, MINUTE
+from headwater.identity import id_digest, id_salt
 from processors import id_window
-from processors.id_window import CHUNK_IDS, INDEX, OPEN_IDS, SPAN, id_digest, id_salt, is_chunk
+from processors.id_window import CHUNK_IDS, INDEX, OPEN_IDS, SPAN, is_chunk
 from tests.state_in_memory import MemoryTable, window_over
 
 WINDOW = HOUR

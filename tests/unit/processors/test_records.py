@@ -14,14 +14,14 @@ from headwater.codec import MARKER, codec, schema_fingerprint, schemas_folder
 from headwater.identity import event_id, origin_id
 from headwater.rules import TIMESTAMP_MAX, TIMESTAMP_MIN, RuleError
 from processors.datums import Given, times
-from processors.records import RawEvent, RawReader, UnreadableError
+from processors.records import RawEvent, RawReader, UnknownVersionError, UnreadableError
 
 TOPIC, PARTITION, OFFSET, TIME = "raw", 3, 17, 1_769_904_000_000
 PROJECT = "a1" * 12
 
 
 def read(value: bytes | None) -> RawEvent:
-    return RawReader(TOPIC, 100).read(value, PARTITION, OFFSET, TIME)
+    return RawEvent(*RawReader(TOPIC, 100).read(value, PARTITION, OFFSET, TIME))
 
 
 def avro(**fields: Any) -> bytes:
@@ -153,3 +153,13 @@ def test_what_is_against_the_rules_is_refused(value: bytes) -> None:
 def test_no_bytes_raise_anything_else(noise: bytes) -> None:
     with pytest.raises((UnreadableError, RuleError)):
         read(noise)
+
+
+def test_a_schema_that_is_not_known_is_told_from_noise() -> None:
+    """A newer collector writes one: it says nothing against the record."""
+    with pytest.raises(UnknownVersionError, match="unknown schema fingerprint"):
+        read(MARKER + b"12345678" + b"x")
+    for noise in (b"nonsense", avro()[:-1]):
+        with pytest.raises(UnreadableError) as caught:
+            read(noise)
+        assert type(caught.value) is UnreadableError

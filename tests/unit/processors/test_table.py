@@ -9,7 +9,7 @@ import pytest
 
 from headwater.settings import load_settings
 from processors.id_window import INDEX, IdWindow
-from processors.table import StateTable
+from processors.table import StateError, StateLostError, StateTable
 
 
 @pytest.fixture
@@ -46,3 +46,56 @@ def test_a_table_knows_its_offset_and_its_age_until_it_is_forgotten(table: State
         assert 3_590 < table.age(0) < 3_700
     table.forget(0)
     assert (table.offset(0), table.age(0), table.read(0, b"0/watermark")) == (-1, 0.0, None)
+
+
+def damage(table: StateTable, names: str) -> None:
+    """Overwrite the middle of these files of partition 0."""
+    files = list(table.data.partition_path(0).glob(names))
+    assert files
+    for path in files:
+        size = path.stat().st_size
+        with path.open("r+b") as file:
+            file.seek(size // 3)
+            file.write(bytes(size // 3))
+
+
+@pytest.mark.parametrize("names", ["MANIFEST-*", "CURRENT"])
+def test_a_database_that_cannot_be_opened_is_made_anew(table: StateTable, names: str) -> None:
+    table.apply(0, [(b"0/watermark", b"x" * 1_000)], 7)
+    database = table.data._dbs[0]
+    database.flush()
+    database.close()
+    del table.data._dbs[0]
+    damage(table, names)
+    assert (table.offset(0), table.read(0, b"0/watermark")) == (-1, None)
+    table.apply(0, [(b"0/watermark", b"y")], 8)
+    assert (table.offset(0), table.read(0, b"0/watermark")) == (8, b"y")
+
+
+def test_a_database_that_is_found_damaged_is_let_go_and_said_to_be_lost(table: StateTable) -> None:
+    table.apply(0, [(b"%d" % number, b"x" * 1_000) for number in range(1_000)], 7)
+    database = table.data._dbs[0]
+    database.flush()
+    database.close()
+    del table.data._dbs[0]
+    damage(table, "*.sst")
+    with pytest.raises(StateLostError):
+        list(table.under(0, b""))
+    assert table.offset(0) == -1
+    table.apply(0, [(b"1", b"y")], 8)
+    assert table.read(0, b"1") == b"y"
+
+
+def test_an_error_that_says_nothing_of_damage_costs_nothing(table: StateTable) -> None:
+    table.apply(0, [(b"1", b"x")], 7)
+    whole = table.data._dbs[0]
+
+    class Failing:
+        def get(self, _key: bytes) -> bytes:
+            raise Exception("IO error: no space")
+
+    table.data._dbs[0] = Failing()
+    with pytest.raises(StateError, match="no space"):
+        table.read(0, b"1")
+    table.data._dbs[0] = whole
+    assert table.read(0, b"1") == b"x"

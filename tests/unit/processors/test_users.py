@@ -88,6 +88,18 @@ def test_who_is_forgotten_is_nobody_until_identified_again() -> None:
     assert attached(users, "userId", "u")["traits"] == {"plan": "free"}
 
 
+def test_what_waited_as_history_is_forgotten_and_what_came_since_is_not() -> None:
+    users = Users(state_over(MemoryTable()))
+    forget = {"user": "u", "userId": None, "traits": None, "before": 10}
+    users.identify(PROJECT, forget, 99)
+    identify(users, "u", {"plan": "old"}, 10)
+    users.identify(PROJECT, forget, 99)
+    assert attached(users, "userId", "u") == {"userId": "u"}
+    identify(users, "u", {"plan": "new"}, 11)
+    users.identify(PROJECT, forget, 99)
+    assert attached(users, "userId", "u")["traits"] == {"plan": "new"}
+
+
 def test_memory_keeps_what_the_table_does_not_have() -> None:
     table = MemoryTable()
     state = state_over(table, 3)
@@ -100,7 +112,14 @@ def test_memory_keeps_what_the_table_does_not_have() -> None:
 
 
 @pytest.mark.parametrize(
-    "properties", [{}, {"user": 1, "traits": {}}, {"user": "u", "traits": []}, {"user": "u", "traits": {}, "userId": 1}]
+    "properties",
+    [
+        {},
+        {"user": 1, "traits": {}},
+        {"user": "u", "traits": []},
+        {"user": "u", "traits": {}, "userId": 1},
+        {"user": "u", "traits": None, "before": "1"},
+    ],
 )
 def test_what_is_no_identify(properties: dict[str, Any]) -> None:
     with pytest.raises(RuleError, match="identify"):

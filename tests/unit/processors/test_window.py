@@ -50,7 +50,7 @@ class Way:
         asked = {place for place in PLACES if place[0] in self.window.topics}
         ends = {place: len(self.log[place]) for place in asked}
         # A group that has committed nothing has a negative offset.
-        self.window.asked(self.window.durable, ends, {place: self.committed.get(place, -1001) for place in asked})
+        self.window.asked(self.window.durable, ends, {place: self.committed.get(place, -1001) for place in asked}, 0.0)
 
     @property
     def missing(self) -> set[int]:
@@ -101,9 +101,9 @@ def test_a_topic_that_is_deleted_keeps_nothing_under_way() -> None:
     window = Window(5)
     window.add({"a": 5})
     window.settled(5)
-    window.asked(5, {("a", 0): 5}, {})
+    window.asked(5, {("a", 0): 5}, {}, 0.0)
     assert window.room == 0
-    window.asked(5, {}, {})
+    window.asked(5, {}, {}, 0.0)
     assert window.room == 5
 
 
@@ -114,5 +114,29 @@ def test_what_is_processed_again_counts_again() -> None:
     window.add({"a": 4})
     assert window.room == 2
     window.settled(8)
-    window.asked(8, {("a", 0): 4}, {("a", 0): 4})
+    window.asked(8, {("a", 0): 4}, {("a", 0): 4}, 0.0)
     assert window.is_empty
+
+
+def test_history_comes_in_bursts_of_half_the_window() -> None:
+    window = Window(10)
+    window.add({"a": 10})
+    window.settled(10)
+    window.asked(4, {("a", 0): 4}, {}, 1.0)
+    window.asked(10, {("a", 0): 10}, {("a", 0): 4}, 2.0)
+    assert (window.room, window.opens) == (4, False)
+    window.asked(10, {("a", 0): 10}, {("a", 0): 10}, 3.0)
+    assert window.opens
+
+
+def test_how_long_sinks_take_is_told() -> None:
+    window = Window(10)
+    window.add({"a": 5})
+    window.settled(5)
+    assert window.asked(5, {("a", 0): 5}, {}, 1.0) == 0.0
+    assert window.asked(5, {("a", 0): 5}, {}, 4.0) == 3.0, "it waits still"
+    window.add({"a": 5})
+    window.settled(10)
+    assert window.asked(10, {("a", 0): 10}, {("a", 0): 5}, 5.0) == 4.0
+    assert window.asked(10, {("a", 0): 10}, {("a", 0): 10}, 7.0) == 2.0
+    assert window.asked(10, {}, {}, 9.0) == 0.0
