@@ -11,14 +11,17 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from headwater.control import ControlPlane, ControlWriter, DeletionWriter
+from headwater.dead_letters.limit import SEEN_SECONDS, LimitReachedError, say_limit_reached
 from headwater.health import serve_health
 from headwater.kafka import client_config, has_topic, wait_for_base_topics
 from headwater.logs import configure_logs
 from headwater.settings import Settings
+from headwater.stopping import Deadline, end_undone
 from headwater.topics import dead_letters_topic
 from sinks.clickhouse import ClickHouse
 from sinks.consumer import Sink
 from sinks.deletions import Deleter, DeletionKeeper
+from sinks.lag import watch_lag
 from sinks.store import Store
 
 log = structlog.get_logger("headwater.sink")
@@ -32,7 +35,7 @@ FENCED_HINT = "another sink has this HEADWATER_WORKER_NAME, and each needs its o
 def run(settings: Settings) -> None:
     """Run a sink until SIGTERM or SIGINT; then it stores and commits what it can in a few seconds, and this returns.
 
-    To be called in the main thread. Raises SettingsError without a secret. Exits with 1, and a line in the log, when Kafka
+    Where something is left, the process ends with `headwater.stopping.UNDONE` and a line that says what; it is read again. To be called in the main thread. Raises SettingsError without a secret. Exits with 1, and a line in the log, when Kafka
     tells this member to go. Where Kafka is away it waits, not ready.
     """
     settings.required_secret()
@@ -40,11 +43,18 @@ def run(settings: Settings) -> None:
     logging.getLogger("clickhouse_connect").setLevel(logging.ERROR)  # each try to reach a server that is away is a line
     _give_back_large_blocks()
     stop = threading.Event()
+    left: dict[str, object] = {}
+    deadline = Deadline(left.copy)
+
+    def tell(*_: object) -> None:
+        deadline.begin()
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, tell)
     clickhouse = ClickHouse(settings.clickhouse)
     try:
-        _serve(settings, clickhouse, stop)
+        _serve(settings, clickhouse, stop, left)
     except KafkaException as error:
         reason: KafkaError = error.args[0]
         fenced = "fenced" in reason.str()  # a fatal error may have the generic code, and its reason as text
@@ -54,26 +64,40 @@ def run(settings: Settings) -> None:
         clickhouse.close()
 
 
-def _serve(settings: Settings, clickhouse: ClickHouse, stop: threading.Event) -> None:
+def _serve(settings: Settings, clickhouse: ClickHouse, stop: threading.Event, left: dict[str, object]) -> None:
+    """Work until `stop` is set; `left` then says what is not done, for as long as that is so."""
     plane = ControlPlane(settings)
     writer = DeletionWriter(settings, ControlWriter(settings, plane=plane))
-    sink = Sink(settings, Store(settings, clickhouse, DeletionKeeper(writer, clickhouse)))
+    store = Store(settings, clickhouse, DeletionKeeper(writer, clickhouse))
+    sink = Sink(settings, store)
     deleter = Deleter(writer, clickhouse, lambda: sink.leads)
     admin = AdminClient(client_config(settings))
 
-    def ready() -> bool:
-        """Whether events flow: a member of the group, between two neighbours that answer."""
+    def unready() -> list[str]:
+        """What keeps events from flowing: from one that is a member of the group, between two neighbours that answer."""
         topic = dead_letters_topic(settings)
-        return sink.joined and plane.caught_up and has_topic(admin, topic, KAFKA_SECONDS) and clickhouse.answers()
+        found = [*plane.problems(), *sink.problems(), *store.limit.problems]
+        if not has_topic(admin, topic, KAFKA_SECONDS):
+            found.append(f"Kafka does not answer for topic {topic}")
+        if not clickhouse.answers():
+            found.append("ClickHouse does not answer")
+        return found
 
     health = None
     if settings.health_port is not None:
-        health = serve_health(settings.host, settings.health_port, ready)
+        health = serve_health(settings.host, settings.health_port, unready, sink.dead)
     try:
         if wait_for_base_topics(settings, stop):
             with plane.running():
                 threading.Thread(target=deleter.run, args=(stop,), name="deleter", daemon=True).start()
-                sink.run(stop)
+                threading.Thread(target=watch_lag, args=(settings, sink, stop), name="lag", daemon=True).start()
+                sink.run(stop, left)
+                if left:
+                    end_undone(**left)
+    except LimitReachedError as error:
+        say_limit_reached("sink", str(error))
+        stop.wait(SEEN_SECONDS)
+        raise SystemExit(1) from None
     finally:
         if health is not None:
             health.shutdown()

@@ -169,6 +169,13 @@ class Batches:
         found = min(times, default=math.inf)
         return None if found == math.inf else found
 
+    @property
+    def oldest_written_at(self) -> int | None:
+        """When the record was written to Kafka that was held first of all that are (milliseconds since 1970); None for none."""
+        batches = [queue.ready[0] if queue.ready else queue.filling for queue in self._queues.values()]
+        held = [*self._inserting, *(batch for batch in batches if batch is not None)]
+        return min((batch.records[0].timestamp()[1] for batch in held), default=None)
+
     def _fitting(self, batch: Batch, records: Sequence[Message], start: int) -> list[Message]:
         """The records from `start` that fill the batch, the one that reaches a limit included."""
         taken = list(records[start : start + self._limits.records - len(batch.records)])

@@ -4,8 +4,9 @@ import logging
 import random
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from itertools import groupby
+from typing import NamedTuple
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -13,6 +14,7 @@ from confluent_kafka.cimpl import OFFSET_END
 
 from headwater import metrics
 from headwater.kafka import client_config, sink_group
+from headwater.readiness import Trouble
 from headwater.settings import Settings
 from headwater.topics import collections_pattern, control_topic
 from sinks.batches import Batch, Batches, Limits, Partition
@@ -23,6 +25,9 @@ from sinks.store import Store
 
 log = structlog.get_logger("headwater.sink")
 
+_reading = metrics.sink_phase_seconds.labels("read").inc
+_committing = metrics.sink_phase_seconds.labels("commit").inc
+
 INSERTERS = 2
 BUFFERED_BATCHES = 3  # memory's bound: so many full batches, one for each inserter and one that fills
 READ_RECORDS = 5_000
@@ -32,8 +37,14 @@ FULL_SECONDS = 3.0  # full for longer than an insert takes: pause, so that the g
 FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 5.0
 DRAIN_SECONDS = 5.0
+DRAIN_COMMIT_SECONDS = 4.0  # longer than a commit takes, less than the session: a partition that is lost is another's
 JOINED_SECONDS = 0.5
 COMMITTED_SECONDS = 5.0
+FAILING_SECONDS = 2.0  # of inserts or commits, longer than what passes by itself: then the sink is not ready
+WAITING_SECONDS = 60.0  # an insert may take so long
+TURN_SECONDS = 30.0  # between two turns; committing asks Kafka and ClickHouse
+DEAD_SECONDS = 300.0  # without a turn: nothing that a sink waits for takes so long
+GAPS = 1_000
 
 
 def consumer_config(settings: Settings) -> dict[str, object]:
@@ -64,6 +75,14 @@ def retry_seconds(failures: int) -> float:
     return min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0**doublings)
 
 
+class Gap(NamedTuple):
+    """A partition in which another offset came than was expected."""
+
+    place: Partition
+    expected: int
+    found: int
+
+
 class Sink:
     """One member of the sink's group. `run` blocks; `joined` and `leads` may be asked from another thread.
 
@@ -86,39 +105,69 @@ class Sink:
         self._asked: dict[Partition, int] = {}  # the newest offset that was sent to be committed
         self._refused: dict[Partition, int] = {}  # those of them that were not: they go with the next
         self._attempts: Counter[str] = Counter()  # failed inserts in a row, by topic
-        self._stopped_at: float | None = None  # since when inserts fail
+        self._failing = Trouble()  # inserts
+        self._uncommitted = Trouble()
+        self._not_committed: set[Partition] = set()  # what was lost while an offset of it was on its way
+        self._unanswered: dict[Partition, int] = {}  # offsets that were sent to be committed, until Kafka answers
+        self._expected: dict[Partition, int] = {}  # the offset that comes next
+        self._stored: dict[Partition, int] = {}  # what comes before is stored and was sent to be committed
+        self.gaps: deque[Gap] = deque(maxlen=GAPS)
+        self._turned_at = time.monotonic()
         self._full_since: float | None = None
         self._committed_at = 0.0
+        self._waited = 0.0  # for how long the oldest record has been held
         self._looked_at = 0.0
+        self._came_back: bool | None = (
+            None  # whether the first assignment may be of before the start; None: there is none yet
+        )
         self.joined = False
         self.leads = False
 
-    def run(self, stop: threading.Event) -> None:
+    @property
+    def stored(self) -> dict[Partition, int]:
+        """Up to which offsets this member's partitions are stored, as far as it knows. From any thread."""
+        return self._stored.copy()
+
+    def problems(self) -> list[str]:
+        """Why this member does not store what comes, a line each. From any thread."""
+        found = [] if self.joined else ["not a member of the sinks' group yet"]
+        found += self._failing.lines("inserts fail", FAILING_SECONDS)
+        found += self._uncommitted.lines("offsets cannot be committed", FAILING_SECONDS)
+        turned, waited = time.monotonic() - self._turned_at, self._waited
+        if turned > TURN_SECONDS:
+            found.append(f"the reading thread has not turned for {turned:.0f} s")
+        if waited > WAITING_SECONDS:
+            found.append(f"records wait to be stored for {waited:.0f} s")
+        return found
+
+    def dead(self) -> list[str]:
+        """Why this process should be ended. From any thread."""
+        turned = time.monotonic() - self._turned_at
+        return [f"the reading thread has not turned for {turned:.0f} s"] if turned > DEAD_SECONDS else []
+
+    def run(self, stop: threading.Event, left: dict[str, object] | None = None) -> None:
         """Work until `stop` is set; then store and commit what can be in a few seconds, and leave.
 
-        Raises KafkaException when Kafka tells this member to go, such as when another took its name.
+        `left` says what is not stored or committed then: nothing where it stays empty. Raises KafkaException when Kafka tells this member to go, such as when another took its name.
         """
-        self._consumer.subscribe(
-            [collections_pattern(self._settings.topic_prefix), control_topic(self._settings)],
-            on_assign=self._assigned,
-            on_revoke=self._revoked,
-            on_lost=self._lost,
-        )
+        self._subscribe()
         try:
             while not stop.is_set():
                 self._turn()
-            self._drain()
+            self._drain({} if left is None else left)
         finally:
-            self._consumer.close()
+            if not left:  # else closing waits for Kafka, which does not answer, and who gave `left` ends the process
+                self._consumer.close()
             self._observe(time.monotonic())
 
     def _turn(self) -> None:
-        now = time.monotonic()
+        now = self._turned_at = time.monotonic()
         self._start_inserts(now)
         self._finish_inserts(0.0)
         if now - self._committed_at >= COMMIT_SECONDS:
             self._commit()
-            self._committed_at = now
+            self._committed_at = time.monotonic()
+            _committing(self._committed_at - now)
         self._pause_or_resume(now)
         self._observe(now)
         if self._full_since is None or self._paused == self._owned:
@@ -127,16 +176,57 @@ class Sink:
             self._finish_inserts(READ_SECONDS)
         if not self.joined:
             self._look_for_topics(now)
+        elif self._came_back is None or (self._came_back and now - self._looked_at > JOINED_SECONDS):
+            self._join_anew_where_stale(now)
+
+    def _subscribe(self) -> None:
+        self._consumer.subscribe(
+            [collections_pattern(self._settings.topic_prefix), control_topic(self._settings)],
+            on_assign=self._assigned,
+            on_revoke=self._revoked,
+            on_lost=self._lost,
+        )
+
+    def _join_anew_where_stale(self, now: float) -> None:
+        """Once after the start: see that the assignment knows of every topic.
+
+        A member by name that comes back is given the assignment that it had, and where topics were made meanwhile, they are nobody's: Kafka
+        has a new assignment made only when topics change once more, or when the group's leader joins again, as here.
+        """
+        self._looked_at = now
+        if self._came_back is None:  # what is new at this very moment is seen by librdkafka itself, in its next look
+            self._came_back = True
+            return
+        try:
+            known = self._consumer.list_topics(timeout=1.0).topics
+        except KafkaException:
+            return
+        self._came_back = False
+        start = f"{self._settings.topic_prefix}.events."
+        if {name for name in known if name.startswith(start)} - {topic for topic, _ in self._owned}:
+            self._consumer.unsubscribe()
+            self._subscribe()
 
     def _read(self) -> None:
+        began = time.monotonic()
         messages = self._consumer.consume(READ_RECORDS, READ_SECONDS)
         now = time.monotonic()
+        _reading(now - began)
         for (topic, partition, failed), run in groupby(messages, key=_place):
             if failed:
                 for message in run:
                     _report(message)
             elif (topic, partition) in self._owned:  # not what was fetched before a rebalance took it away
-                self._batches.add(topic, partition, list(run), now)
+                records = list(run)
+                self._note_gap((topic, partition), records)
+                self._batches.add(topic, partition, records, now)
+
+    def _note_gap(self, place: Partition, records: list[Message]) -> None:
+        first, last = records[0].offset() or 0, records[-1].offset() or 0
+        expected = self._expected.get(place, first)
+        if first > expected or last - first >= len(records):
+            self.gaps.append(Gap(place, expected, last - len(records) + 1))
+        self._expected[place] = last + 1
 
     def _start_inserts(self, now: float, everything: bool = False) -> None:
         while self._inserters.free:
@@ -154,9 +244,10 @@ class Sink:
                 self._retry_later(batch, error)
             else:
                 raise error  # a fault of ours: the process ends, and nothing of the batch was committed
-        if self._stopped_at is not None and not self._batches.failing:
-            log.info("sink.inserting_again", after_seconds=round(time.monotonic() - self._stopped_at, 1))
-            self._stopped_at = None
+        failed_for = self._failing.seconds
+        if failed_for is not None and not self._batches.failing:
+            log.info("sink.inserting_again", after_seconds=round(failed_for, 1))
+            self._failing.mended()
 
     def _retry_later(self, batch: Batch, error: StoreError | UndeliveredError) -> None:
         now = time.monotonic()
@@ -164,9 +255,9 @@ class Sink:
         self._batches.retry(batch, now + retry_seconds(self._attempts[batch.topic]) * random.uniform(0.5, 1.0))
         code = error.code if isinstance(error, StoreError) else None
         metrics.insert_failures.labels(code if code is not None else type(error).__name__).inc()
-        if self._stopped_at is None:
-            self._stopped_at = now
+        if self._failing.seconds is None:
             log.warning("sink.inserts_fail", topic=batch.topic, code=code, error=str(error)[:1000])
+        self._failing.failed()
 
     def _pause_or_resume(self, now: float) -> None:
         """Read no more of topics whose inserts fail; nor of any while the buffers stay full. The group sees a live member."""
@@ -198,8 +289,10 @@ class Sink:
             return
         if not self._confirm():
             self._refused = offsets
+            self._uncommitted.failed()
             return
         self._asked |= offsets
+        self._unanswered |= offsets
         positions = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
         try:
             if asynchronous:
@@ -211,28 +304,55 @@ class Sink:
 
     def _commit_answered(self, error: KafkaError | None, positions: list[TopicPartition]) -> None:
         failed = {(one.topic, one.partition): one.offset for one in positions if error or one.error}
+        for one in positions:
+            place = one.topic, one.partition
+            if self._unanswered.get(place) == one.offset:
+                del self._unanswered[place]
+            if place not in failed and place in self._stored:
+                self._stored[place] = one.offset
         if failed:
+            metrics.commit_failures.inc()
+            self._uncommitted.failed()
             log.warning(
                 "sink.commit_failed", partitions=len(failed), error=str(error or "refused for these partitions")
             )
+        else:
+            self._uncommitted.mended()
         # Not one that a newer commit has passed, nor one of a partition that is gone.
         self._refused |= {place: offset for place, offset in failed.items() if self._asked.get(place) == offset}
 
-    def _drain(self) -> None:
+    def _drain(self, left: dict[str, object]) -> None:
+        """Store and commit what can be, and say in `left` what could not; what waits stays uncommitted, so it is read again."""
+        self._not_committed.clear()
+        left |= self._left()
         deadline = time.monotonic() + DRAIN_SECONDS
         while self._batches.records and (now := time.monotonic()) < deadline:
             self._start_inserts(now, everything=True)
             if not self._inserters.running:
-                break  # what is left failed and waits: its offsets are not committed, so it is read again
+                break  # what is left failed and waits
             self._finish_inserts(0.1)
-        self._commit(asynchronous=False)
+        self._commit()
+        self._consumer.pause([TopicPartition(*place) for place in self._owned])
+        while self._unanswered and time.monotonic() < deadline + DRAIN_COMMIT_SECONDS:
+            self._consumer.poll(0.1)  # serves the answers
+        left.clear()
+        left |= self._left()
+
+    def _left(self) -> dict[str, object]:
+        uncommitted = len({*self._unanswered, *self._refused, *self._not_committed})
+        counts = {"records_not_stored": self._batches.records, "partitions_not_committed": uncommitted}
+        return {name: count for name, count in counts.items() if count}
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         control = [place for place in partitions if place.topic == control_topic(self._settings)]
         events = [place for place in partitions if place.topic != control_topic(self._settings)]
         # Of the control topic only the ownership counts: nothing is read from it here.
         ends = [TopicPartition(place.topic, place.partition, OFFSET_END) for place in control]
-        consumer.incremental_assign([*self._with_positions(events), *ends])
+        positioned = self._with_positions(events)
+        consumer.incremental_assign([*positioned, *ends])
+        self._expected |= {(one.topic, one.partition): one.offset for one in positioned if one.offset >= 0}
+        self._stored |= {(one.topic, one.partition): one.offset for one in positioned if one.offset >= 0}
+        metrics.rebalances.labels("sink").inc()
         if control:
             consumer.pause(ends)
             self.leads = True
@@ -261,6 +381,7 @@ class Sink:
         self._forget(_places(partitions))
 
     def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._not_committed |= {*self._unanswered, *self._refused} & _places(partitions)
         self._forget(_places(partitions))
 
     def _forget(self, gone: set[Partition]) -> None:
@@ -269,8 +390,8 @@ class Sink:
         self._owned -= gone
         self._paused -= gone
         for place in gone:
-            self._asked.pop(place, None)
-            self._refused.pop(place, None)
+            for known in (self._asked, self._refused, self._unanswered, self._expected, self._stored):
+                known.pop(place, None)
         self._batches.drop(gone)
 
     def _look_for_topics(self, now: float) -> None:
@@ -286,10 +407,11 @@ class Sink:
         self.joined = not any(name.startswith(start) for name in known)
 
     def _observe(self, now: float) -> None:
-        oldest = self._batches.oldest
+        oldest, written_at = self._batches.oldest, self._batches.oldest_written_at
+        self._waited = 0.0 if oldest is None else now - oldest
         metrics.sink_buffered_records.set(self._batches.records)
-        metrics.sink_lag_seconds.set(0.0 if oldest is None else now - oldest)
-        metrics.sink_paused.set(1 if self._paused or self._stopped_at is not None else 0)
+        metrics.sink_lag_seconds.set(0.0 if written_at is None else max(0.0, time.time() - written_at / 1000))
+        metrics.sink_paused.set(1 if self._paused or self._failing.seconds is not None else 0)
 
 
 def _place(message: Message) -> tuple[str, int, bool]:

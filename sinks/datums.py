@@ -121,6 +121,13 @@ class DatumCheck:
         event = self._codec.decode(value)
         return int(min(event["received_at"], event["processed_at"]))
 
+    def received_at(self, record: Message) -> int:
+        """When the event of a record without fault was received (milliseconds since 1970)."""
+        value = record.value()
+        assert value is not None
+        found = self._match(value) if self._match is not None else None
+        return _long(found["received_at"]) if found else int(self._codec.decode(value)["received_at"])
+
     def _fault_of_decoded(self, value: bytes) -> Fault | None:
         try:
             event = self._codec.decode(value)

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from headwater import metrics
 from headwater.codec import codec
-from headwater.dead_letters import Origin, dead_letter
+from headwater.dead_letters import GivenUp, dead_letter
 from headwater.kafka import durable_producer_config
 from headwater.settings import Settings
 from headwater.topics import dead_letters_topic
@@ -42,7 +42,7 @@ class DeadLetters:
                 for record, fault in letters:
                     of = (collection.project_id, collection.name) if collection else (None, None)
                     letter = dead_letter(
-                        Origin.of(record), STAGE, fault.reason, fault.error_class, fault.message, now, *of
+                        GivenUp.of(record), STAGE, fault.reason, fault.error_class, fault.message, now, *of
                     )
                     self._produce(letter, errors)
                     sent[fault.reason] += 1

@@ -14,9 +14,10 @@ import structlog
 
 from headwater import metrics
 from headwater.control import ControlError, Deletion, DeletionWriter
+from headwater.deleted import about_sql, covered_sql
 from headwater.query.parameters import Parameters
 from sinks.clickhouse import ClickHouse
-from sinks.covering import Applying, about_sql, covered_sql, without_property_sql
+from sinks.covering import Applying, without_property_sql
 from sinks.datums import Collection
 from sinks.errors import UNKNOWN_DATABASE, UNKNOWN_TABLE, StoreError
 from sinks.tables import database, quoted, table

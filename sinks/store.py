@@ -1,5 +1,7 @@
 """Storing one batch: checked, inserted, and what cannot be stored given up to the dead letters."""
 
+import threading
+import time
 from collections.abc import Sequence
 from functools import partial
 
@@ -8,9 +10,10 @@ from confluent_kafka import Message
 from fastavro.schema import to_parsing_canonical_form
 
 from headwater import metrics
-from headwater.codec import MARKER, codec
+from headwater.codec import MARKER, UnknownSchemaError, codec
 from headwater.container import container
 from headwater.control import Deletion
+from headwater.dead_letters.limit import Limit
 from headwater.query.parameters import Parameters
 from headwater.settings import Settings
 from sinks.clickhouse import ClickHouse
@@ -23,7 +26,13 @@ from sinks.insert import SETTINGS, insert_left_statement, insert_statement, tria
 from sinks.refusals import insert_but_refused
 from sinks.tables import Tables
 
+JUDGED_RECORDS = 100  # refused ones, between two looks whether it is too many
+
 log = structlog.get_logger("headwater.sink")
+
+_checking, _packing, _inserting = (
+    metrics.sink_phase_seconds.labels(phase).inc for phase in ("check", "pack", "insert")
+)
 
 
 class Store:
@@ -41,15 +50,19 @@ class Store:
         self._tables = Tables(clickhouse)
         self._dead_letters = DeadLetters(settings)
         self._collections: dict[str, Collection] = {}  # by topic
+        self.limit = Limit(settings.dead_letter_max_ratio, settings.dead_letter_max_run)
+        self._judging = threading.Lock()
 
     def store(self, topic: str, records: Sequence[Message]) -> None:
         """When this returns, each of the topic's records is a row of its collection's table or a dead letter.
 
         Blocks for as long as the inserts take. Raises StoreError or UndeliveredError when the records could not be
-        stored now; storing them again is safe.
+        stored now; storing them again is safe. Raises LimitReachedError where the sink has to stop.
         """
+        began = time.perf_counter()
         collection = self._collection(topic, records)
         groups, faulty = sort_records(self._codec, collection, records)
+        _checking(time.perf_counter() - began)
         if collection is not None:
             known = self._deletions.of(collection)
             looked_for: set[Deletion] = set()
@@ -58,7 +71,13 @@ class Store:
                 for applying, part in by_deletions(known, group, check.accepted_at).items():
                     faulty += self._insert(collection, self._schemas[header], part, applying)
                     looked_for.update(applying)
+                now = time.time()
+                for record in (group[0], group[-1]):
+                    metrics.freshness_seconds.observe(max(0.0, now - check.received_at(record) / 1000))
             self._deletions.stored(collection, known, looked_for)
+        unknown = sum(fault.error_class == UnknownSchemaError.__name__ for _, fault in faulty)
+        if unknown:
+            self._judge(None, 0, unknown)
         if faulty:
             self._dead_letters.write(faulty, collection)
             _, first = faulty[0]
@@ -108,9 +127,19 @@ class Store:
         )
         send = partial(self._send, statement, schema, parameters.values)
         trial = partial(self._send, trial_statement(), schema, {})
+        taken: list[int] = []  # records, by insert
+
+        def insert(part: Sequence[Message]) -> None:
+            send(part)
+            taken.append(len(part))
+
         try:
-            for record, reason in insert_but_refused(records, send, trial):
+            for record, reason in insert_but_refused(records, insert, trial):
                 refused.append((record, _refused(reason)))
+                if len(refused) % JUDGED_RECORDS == 0:
+                    self._judge(collection.project_id, sum(taken), JUDGED_RECORDS)
+                    taken.clear()
+            self._judge(collection.project_id, sum(taken), len(refused) % JUDGED_RECORDS)
         except StoreError as error:
             if error.code in (UNKNOWN_TABLE, UNKNOWN_DATABASE):
                 self._tables.forget(collection)
@@ -118,11 +147,25 @@ class Store:
         metrics.rows_inserted.inc(len(records) - len(refused))
         return refused
 
+    def _judge(self, project_id: str | None, good: int, bad: int) -> None:
+        """Raises LimitReachedError where ClickHouse refuses too much."""
+        with self._judging:
+            self.limit.add({project_id: good} if good else {}, {project_id: bad} if bad else {}, time.monotonic())
+
     def _send(self, statement: str, schema: str, parameters: dict[str, object], records: Sequence[Message]) -> None:
         # Made here, for the one request, and not before: copies of every batch at hand would be most of the memory.
+        began = time.perf_counter()
         body = container(schema, map(datum, records))
-        with metrics.insert_seconds.time():
+        packed = time.perf_counter()
+        try:
             self._clickhouse.command(statement, body, SETTINGS, parameters)
+        finally:
+            took = time.perf_counter() - packed
+            metrics.insert_seconds.observe(took)
+            metrics.insert_records.observe(len(records))
+            metrics.insert_bytes.inc(len(body))
+            _packing(packed - began)
+            _inserting(took)
 
 
 def _refused(error: StoreError) -> Fault:

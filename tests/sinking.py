@@ -19,7 +19,15 @@ from confluent_kafka.admin import AdminClient
 from headwater.codec import codec
 from headwater.control import ControlWriter, DeletionWriter
 from headwater.identity import new_event_id
-from headwater.kafka import client_config, create_base_topics, create_topics, durable_producer_config, new_topic
+from headwater.kafka import (
+    assign,
+    client_config,
+    create_base_topics,
+    create_topics,
+    durable_producer_config,
+    new_topic,
+    what_comes,
+)
 from headwater.settings import PREFIX, Settings
 from headwater.topics import EVENTS, collection_topic, dead_letters_topic
 from sinks.clickhouse import ClickHouse
@@ -182,10 +190,10 @@ def read(settings: Settings, collection: Collection, count: int) -> list[Message
     consumer = Consumer(client_config(settings) | {"group.id": "none", "enable.auto.commit": False})
     try:
         topic = topic_of(settings, collection)
-        consumer.assign([TopicPartition(topic, n, 0) for n in range(settings.collection_partitions)])
+        assign(consumer, [TopicPartition(topic, n, 0) for n in range(settings.collection_partitions)])
         records: list[Message] = []
         while len(records) < count:
-            records += consumer.consume(count - len(records), 0.2)
+            records += what_comes(consumer, count - len(records), 0.2)
         return records
     finally:
         consumer.close()
@@ -198,10 +206,10 @@ def dead_letters(settings: Settings) -> list[dict[str, Any]]:
     try:
         place = TopicPartition(name, 0, 0)
         _, end = consumer.get_watermark_offsets(place, timeout=10)
-        consumer.assign([place])
+        assign(consumer, [place])
         found: list[dict[str, Any]] = []
         while len(found) < end:
-            for message in consumer.consume(end - len(found), 0.2):
+            for message in what_comes(consumer, end - len(found), 0.2):
                 assert message.error() is None
                 found.append(codec("dead_letter").decode(message.value() or b""))
         return found

@@ -1,15 +1,27 @@
 """A sink between a real Kafka and a real engine."""
 
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
 from headwater import metrics
-from headwater.kafka import create_base_topics
+from headwater.codec import codec
+from headwater.dead_letters import GivenUp, Settler, Wanted, dead_letter, read_ledger
+from headwater.kafka import client_config, create_base_topics, durable_producer_config
 from headwater.settings import Settings
+from headwater.topics import dead_letters_topic
 from sinks.datums import Collection
 from sinks.errors import ROW_FAULTS
+from sinks.lag import watch_lag
+from tests.local_http import HTTP
+from tests.processing import PORTS
 from tests.sinking import (
     Tables,
     committed,
@@ -21,11 +33,13 @@ from tests.sinking import (
     produce,
     read,
     running_sink,
+    start_sink,
     topic_of,
 )
 from tests.waiting import wait_until
 
 LIMIT = 30.0
+HEALTH_PORT = 22600
 
 
 def test_a_new_collection_is_a_table_at_first_sight(settings: Settings, tables: Tables) -> None:
@@ -301,3 +315,77 @@ def test_two_sinks_share_the_work(settings: Settings, tables: Tables) -> None:
 
 def test_the_errors_that_are_a_rows_fault_have_the_servers_names(tables: Tables) -> None:
     assert {code: tables.value(f"SELECT errorCodeToName({code})") for code in ROW_FAULTS} == ROW_FAULTS
+
+
+def test_a_letter_that_is_replayed_is_stored_or_is_the_same_letter_once_more(
+    settings: Settings, tables: Tables
+) -> None:
+    collection = new_collection()
+    good, bad = encoded(collection, {"n": 1}), POISON["a key twice"][0](collection)
+    produce(settings, collection, [good, bad])
+    with running_sink(settings):
+        wait_until(lambda: committed(settings, collection) == 2, LIMIT)
+        (letter,) = dead_letters(settings)
+        # As if ClickHouse had refused the good one too, and takes it now.
+        (record,) = [one for one in read(settings, collection, 2) if one.value() == good]
+        refused = dead_letter(GivenUp.of(record), "sink", "refused_by_clickhouse", "E", "m", 0)
+        producer = Producer(durable_producer_config(settings))
+        producer.produce(dead_letters_topic(settings), codec("dead_letter").encode(refused), key=refused["id"])
+        assert producer.flush(30) == 0
+        with Settler(settings) as settler:
+            assert settler.settle(settler.ledger().open(Wanted()), "replayed").letters.total() == 2
+        wait_until(lambda: committed(settings, collection) == 4, LIMIT)
+        (left,) = [entry.letter for entry in read_ledger(settings) if entry.is_open]
+    assert (left["id"], left["offset"], left["attempt"]) == (letter["id"], letter["offset"], 2)
+    assert tables.count(collection) == 1
+    assert tables.count(collection, final=False) == 2, "it came again, as the same row"
+
+
+def test_a_sink_whose_rows_are_all_refused_stops(settings: Settings, tmp_path: Path) -> None:
+    """What it says, and that it is not ready, can be seen until it ends; garbage of a sender's is no reason to stop."""
+    collection = new_collection()
+    garbage = Collection(collection.project_id, "garbage")
+    settings = settings.model_copy(
+        update={"dead_letter_max_run": 200, "sink_flush_seconds": 1.0, "health_port": PORTS.claim(HEALTH_PORT)}
+    )
+    create_base_topics(settings)
+    produce(settings, garbage, [b"nonsense"] * 400 + [encoded(garbage, {"n": 1})])
+    log = tmp_path / "sink.log"
+    sink = start_sink(settings, log)
+    try:
+        wait_until(lambda: committed(settings, garbage) == 401, LIMIT)
+        produce(settings, collection, [POISON["a key twice"][0](collection)] * 250)
+        wait_until(lambda: "stops rather than give up everything" in log.read_text(), LIMIT)
+        health = f"http://127.0.0.1:{settings.health_port}"
+        assert HTTP.get(f"{health}/readyz").status_code == 503
+        assert 'headwater_dead_letter_limit_reached{stage="sink"} 1.0' in HTTP.get(f"{health}/metrics").text
+        sink.terminate()
+        assert sink.wait(LIMIT) == 1
+    finally:
+        sink.kill()
+        sink.wait()
+    letters = Counter(letter["collection"] for letter in dead_letters(settings))
+    assert letters["garbage"] == 400
+    assert committed(settings, collection) == letters["events"] < 200, "what batches before the last one had"
+
+
+def test_records_that_kafka_no_longer_has_are_counted_and_said(settings: Settings, tables: Tables) -> None:
+    collection = new_collection()
+    produce(settings, collection, [encoded(collection, {"n": n}) for n in range(20)])
+    admin, topic = AdminClient(client_config(settings)), topic_of(settings, collection)
+    for future in admin.delete_records([TopicPartition(topic, 0, 3)]).values():
+        future.result(30)
+    lost = metrics.offsets_lost.labels("sink")
+    before = lost._value.get()
+    stop = threading.Event()
+    with running_sink(settings) as sink:
+        watching = threading.Thread(target=watch_lag, args=(settings, sink, stop, 0.1))
+        watching.start()
+        try:
+            wait_until(lambda: committed(settings, collection) == 20, LIMIT)  # an offset is no record
+            wait_until(lambda: lost._value.get() - before == 3, LIMIT)
+            wait_until(lambda: metrics.sink_lag_records._value.get() == 0, LIMIT)
+        finally:
+            stop.set()
+            watching.join(LIMIT)
+    assert tables.count(collection) == 17
