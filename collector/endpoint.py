@@ -18,7 +18,7 @@ Handler = Callable[[Scope, Receive], Awaitable[Answer]]
 JSON: Headers = ((b"content-type", b"application/json"),)
 IMAGE: Headers = ((b"content-type", b"image/gif"), (b"cache-control", b"no-store"))
 PIXEL = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")  # 1x1, transparent
-TURN = 250  # events after which other requests have their turn
+TURN = 100  # events after which other requests have their turn
 
 
 def handler(store: Callable[[Request, Receive], Awaitable[Answer]]) -> Handler:

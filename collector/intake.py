@@ -16,16 +16,18 @@ from itertools import groupby
 from typing import Any, Self
 
 import structlog
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
 from collector.errors import TooLargeError
 from collector.records import AS_GIVEN, Given, Record, RequestRecords
 from headwater import metrics
 from headwater.codec import codec
 from headwater.control import ControlPlane
-from headwater.dead_letters import Origin, dead_letter
+from headwater.dead_letters import GivenUp, dead_letter
+from headwater.dead_letters.letter import place_of
 from headwater.identity import origin_id
 from headwater.kafka import client_config, durable_producer_config
+from headwater.origin import headers_of, origin_in
 from headwater.rules import RuleError, explain_broken, parse_json, timestamp_text
 from headwater.settings import Settings
 from headwater.topics import dead_letters_topic, in_pattern, of_in_topic, raw_topic
@@ -34,6 +36,7 @@ STAGE = "collector"
 READ_RECORDS = 2_000  # the most of one transaction; raw records behind an open one are not read
 POLL_SECONDS = 0.1
 CATCH_UP_SECONDS = 5.0
+ANSWER_SECONDS = 5.0
 TRANSACTION_SECONDS = 10.0
 RETRY_SECONDS = 1.0
 STOP_SECONDS = 15.0
@@ -51,6 +54,10 @@ class Intake:
         self._plane = plane
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
+
+    def stop_soon(self, _seconds: float) -> None:
+        """Take in nothing new, from now on. Does not block."""
+        self._stopping.set()
 
     @contextmanager
     def running(self) -> Iterator[Self]:
@@ -76,7 +83,8 @@ class Intake:
             self._stopping.wait(RETRY_SECONDS)
 
     def _take(self, consumer: Consumer) -> None:
-        consumer.subscribe([in_pattern(self._settings.topic_prefix)])
+        places = _Places()
+        consumer.subscribe([in_pattern(self._settings.topic_prefix)], on_assign=places.assigned)
         producer: Producer | None = None  # most deployments have no such topic
         while not self._stopping.is_set():
             first = consumer.poll(POLL_SECONDS)
@@ -84,6 +92,7 @@ class Intake:
                 continue
             records = [one for one in (first, *consumer.consume(READ_RECORDS, 0)) if not _failed(one)]
             if records:
+                places.came(consumer, records)
                 producer = producer or _begun(self._settings)
                 self._pass_on(consumer, producer, records)
 
@@ -120,13 +129,13 @@ class Intake:
             except ValueError as error:
                 name = type(error).__name__
                 letters += [
-                    dead_letter(Origin.of(one), STAGE, "invalid_event", name, str(error), now) for one in messages
+                    dead_letter(GivenUp.of(one), STAGE, "invalid_event", name, str(error), now) for one in messages
                 ]
                 continue
             of = (project_id, collection)
             if not self._knows(project_id):
                 why = ("unknown_project", "UnknownProjectError", f"There is no project {project_id}.")
-                letters += [dead_letter(Origin.of(one), STAGE, *why, now, *of) for one in messages]
+                letters += [dead_letter(GivenUp.of(one), STAGE, *why, now, *of) for one in messages]
                 continue
             events_given = [event_of(message) for message in messages]
             found = [event for event, _ in events_given]
@@ -135,7 +144,7 @@ class Intake:
             for message, event, one in zip(messages, found, made, strict=True):
                 if isinstance(one, RuleError):
                     why = (_reason(event, one), one.name, one.description)
-                    letters.append(dead_letter(Origin.of(message), STAGE, *why, now, *of))
+                    letters.append(dead_letter(GivenUp.of(message), STAGE, *why, now, *of))
                 else:
                     events.append(one)
         return events, letters
@@ -158,6 +167,7 @@ def event_of(message: Message) -> tuple[object, Given]:
 
     Its id is what the header `id` says, else `keen.uniqueness_token` or `keen.id`, else follows from where the record stands; its
     timestamp is what the header `timestamp` says (ISO 8601, or milliseconds since 1970 UTC), else `keen.timestamp`, else the record's.
+    Of a record that was written again, both are those of the first one.
     """
     value = message.value() or b""
     try:
@@ -172,19 +182,23 @@ def event_of(message: Message) -> tuple[object, Given]:
         return event, AS_GIVEN
     id_given = time_given = True
     event["keen"] = keen
-    headers = {name: _text(raw) for name, raw in dict(message.headers() or ()).items() if name in ("id", "timestamp")}
+    given_headers = headers_of(message)
+    headers = {name: _text(raw) for name, raw in dict(given_headers).items() if name in ("id", "timestamp")}
+    place = place_of(message)
+    origin = (origin_in(given_headers, place.topic) or place) if given_headers else place
+    if origin.replay:  # there is none of these topics
+        origin = place
     if "id" in headers:
         keen["uniqueness_token"] = headers["id"]
     elif keen.get("uniqueness_token") is None and keen.get("id") is None:
         id_given = False
-        keen["uniqueness_token"] = origin_id(message.topic() or "", message.partition() or 0, message.offset() or 0)
+        keen["uniqueness_token"] = origin_id(origin.topic, origin.partition, origin.offset)
     if "timestamp" in headers:
         keen["timestamp"] = _iso(headers["timestamp"])
     elif keen.get("timestamp") is None:
         time_given = False
-        kind, written_at = message.timestamp()
-        if kind != TIMESTAMP_NOT_AVAILABLE:
-            keen["timestamp"] = _iso(str(written_at))
+        if origin.timestamp is not None:
+            keen["timestamp"] = _iso(str(origin.timestamp))
     return event, Given(id_given, time_given)
 
 
@@ -253,6 +267,49 @@ def _produce(producer: Producer, topic: str, key: bytes, value: bytes) -> None:
             producer.poll(POLL_SECONDS)
         else:
             return
+
+
+class _Places:
+    """Where a consumer is in its partitions, which tells what Kafka did not keep until it was taken in."""
+
+    def __init__(self) -> None:
+        self._next: dict[tuple[str, int], int] = {}
+
+    def assigned(self, _consumer: Consumer, _partitions: list[TopicPartition]) -> None:
+        """There are other partitions from now on. Asks Kafka nothing: what a collector that was killed left open may hold up the answer
+        for 20 s, and an error raised in a callback comes out of confluent_kafka as one that no `except Exception` catches.
+        """
+        metrics.rebalances.labels("intake").inc()
+        self._next = {}
+
+    def came(self, consumer: Consumer, records: Sequence[Message]) -> None:
+        """Count and log what is lost before these records. Asks Kafka about the first of a partition, and where there is a gap: a
+        transaction's marker makes one too. Raises KafkaException where it does not answer.
+        """
+        places = {(record.topic() or "", record.partition() or 0) for record in records}
+        if new := [TopicPartition(*place) for place in places - self._next.keys()]:
+            for one in consumer.committed(new, timeout=ANSWER_SECONDS):
+                if one.error is not None:
+                    raise KafkaException(one.error)
+                if one.offset >= 0:
+                    self._next[one.topic, one.partition] = one.offset
+        for record in records:
+            place, offset = (record.topic() or "", record.partition() or 0), record.offset() or 0
+            expected = self._next.get(place, offset)
+            self._next[place] = offset + 1
+            if offset <= expected:
+                continue
+            oldest, _ = consumer.get_watermark_offsets(TopicPartition(*place), timeout=ANSWER_SECONDS)
+            lost = min(oldest, offset) - expected
+            if lost > 0:
+                metrics.offsets_lost.labels(STAGE).inc(lost)
+                log.error(
+                    "Kafka has not kept records until they were taken in",
+                    topic=place[0],
+                    partition=place[1],
+                    offset=expected,
+                    records=lost,
+                )
 
 
 def _failed(message: Message) -> bool:

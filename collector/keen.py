@@ -6,31 +6,37 @@ callables, and the two that nearly all requests are for are found without a rout
 
 import asyncio
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import AsyncIterator
 
 import orjson
 from starlette.routing import BaseRoute, Match, Route
 
-from collector.autofill import fill_all
 from collector.body import Receive, read_body
 from collector.data_parameter import decode_data
 from collector.endpoint import IMAGE, JSON, PIXEL, TURN, Answer, Handler, Headers, endpoint, handler
 from collector.errors import ApiError, not_allowed, refused
+from collector.judges import Judges
+from collector.judging import BROKEN_AT_ONCE_BYTES, EVENT_AT_ONCE_BYTES, reads_quickly
+from collector.keen_judging import (
+    Batch,
+    BatchTask,
+    EventTask,
+    Turn,
+    judge_batch,
+    judge_event,
+    read_batch,
+    read_or_repair_batch,
+)
 from collector.publish import Publisher
 from collector.records import Record, RequestRecords
 from collector.request import Request, Scope
-from collector.split import split_batch
 from headwater import metrics
 from headwater.control import Access, AccessError, Grant
-from headwater.rules import RuleError, explain_broken, parse_json, parse_values
+from headwater.rules import RuleError
 from headwater.settings import Settings
-
-Batch = Iterable[tuple[str, list[Any]]]  # collections with their events; a RuleError stands for a broken event
 
 SCRIPT: Headers = ((b"content-type", b"application/javascript; charset=utf-8"), (b"x-content-type-options", b"nosniff"))
 CREATED = b'{"created":true}'
-STORED = {"success": True}
 
 _CALLBACK = re.compile(r"[A-Za-z_$][\w$.]{0,127}", re.ASCII)
 _REDIRECT = re.compile(r"https?://[\x21-\x7e]+")
@@ -39,10 +45,11 @@ _REDIRECT = re.compile(r"https?://[\x21-\x7e]+")
 class KeenRoutes:
     """The routes, over what they need: who may write, and where events go."""
 
-    def __init__(self, settings: Settings, access: Access, publisher: Publisher) -> None:
+    def __init__(self, settings: Settings, access: Access, publisher: Publisher, judges: Judges) -> None:
         self._settings = settings
         self._access = access
         self._publisher = publisher
+        self._judges = judges
         self._post_event = handler(self._store_event)
         self._post_batch = handler(self._store_batch)
         self._get_event = handler(self._store_data)
@@ -101,44 +108,50 @@ class KeenRoutes:
     async def _store_one(self, request: Request, grant: Grant, body: bytes) -> None:
         backfill = request.backfill
         collection = request.scope["path_params"]["collection"]
-        try:
-            event, good_values = parse_values(body)
-        except ValueError:
-            event, good_values = explain_broken(body), False
-        fill_all([event], grant)
-        [record] = self._records(request).records(collection, [event], good_values=good_values)
+        make = self._records(request)
+        if len(body) <= EVENT_AT_ONCE_BYTES:
+            record = judge_event(body, collection, make, grant)
+        else:
+            [record] = await self._judges.ask(grant.project_id, EventTask(collection, make, grant), body)
         if isinstance(record, RuleError):
-            raise _rejected(record)
+            metrics.events_rejected.labels(record.name).inc()
+            raise refused(record)
         await self._publisher.publish(grant.project_id, (record,), backfill=backfill)
         metrics.events_accepted.inc()
 
     async def _store_batch(self, request: Request, receive: Receive) -> Answer:
         grant = await self._writer(request)
         body = await read_body(receive, request.headers, self._settings.body_max_bytes)
-        try:
-            document, good_values = parse_values(body)
-            batch = _batch(document)
-        except ValueError:
-            batch, good_values = await asyncio.to_thread(_repaired_batch, body), False
         backfill = request.backfill
-        make = self._records(request).records
         records: list[Record] = []
-        answer: dict[str, list[dict[str, Any]]] = {}
-        for collection, events in batch:
-            results = answer[collection] = []
-            for start in range(0, len(events), TURN):
-                if start:
-                    await asyncio.sleep(0)
-                turn = events[start : start + TURN]
-                fill_all(turn, grant)
-                made = make(collection, turn, good_values=good_values)
-                good = [each for each in made if type(each) is tuple]
-                records += good
-                results += [STORED] * len(good) if len(good) == len(made) else map(_result, made)
+        answer: list[bytes] = []
+        async for turn in self._turns(body, self._records(request), grant):
+            records += turn.records
+            answer.append(turn.answer)
+            for name, count in turn.refused.items():
+                metrics.events_rejected.labels(name).inc(count)
         if records:
             await self._publisher.publish(grant.project_id, records, backfill=backfill)
             metrics.events_accepted.inc(len(records))
-        return 200, orjson.dumps(answer), JSON
+        return 200, b"".join(answer), JSON
+
+    async def _turns(self, body: bytes, make: RequestRecords, grant: Grant) -> AsyncIterator[Turn]:
+        """What becomes of a bulk request's events; others have their turn in between. Raises ApiError."""
+        batch: Batch | None = None
+        if reads_quickly(body):
+            try:
+                batch = read_batch(body)
+            except ValueError:
+                if len(body) <= BROKEN_AT_ONCE_BYTES:
+                    batch = read_or_repair_batch(body)
+        if batch is not None:
+            for turn in judge_batch(batch, make, grant, TURN):
+                yield turn
+                if turn.more:
+                    await asyncio.sleep(0)
+            return
+        for turn in await self._judges.ask(grant.project_id, BatchTask(make, grant), body):
+            yield turn
 
     async def _writer(self, request: Request) -> Grant:
         try:
@@ -163,60 +176,6 @@ class _DataRoute(Route):
         if scope["type"] != "http" or scope["method"] != "GET" or "data" not in Request(scope).query:
             return Match.NONE, {}
         return super().matches(scope)
-
-
-def _result(made: Record | RuleError) -> dict[str, Any]:
-    """What a bulk request is told of one event."""
-    if isinstance(made, RuleError):
-        metrics.events_rejected.labels(made.name).inc()
-        return {"success": False, "error": {"name": made.name, "description": made.description}}
-    return STORED
-
-
-def _rejected(error: RuleError) -> ApiError:
-    """The answer to a request whose one event is refused."""
-    metrics.events_rejected.labels(error.name).inc()
-    return refused(error)
-
-
-def _parse_event(text: bytes) -> object:
-    """One event's JSON. Raises RuleError."""
-    try:
-        return parse_json(text)
-    except ValueError:
-        raise explain_broken(text) from None
-
-
-def _batch(document: object) -> Batch:
-    """The collections and events of a bulk body. Raises ApiError where it has another form."""
-    if type(document) is not dict:
-        raise ApiError(400, "InvalidBatchError", 'The body must be a JSON object: {"collection": [event, ...], ...}.')
-    for collection, events in document.items():
-        if type(events) is not list:
-            raise ApiError(400, "InvalidBatchError", f"Collection {collection[:80]!r} must have a list of events.")
-    return document.items()
-
-
-def _repaired_batch(body: bytes) -> Batch:
-    """The events of a bulk body that is not JSON as a whole: those that are, and a RuleError for each that is not."""
-    parts = split_batch(body)
-    if parts is None:
-        raise ApiError(400, "InvalidBatchError", explain_broken(body).description)
-    batch: dict[str, list[Any]] = {}
-    for name, texts in parts:
-        try:
-            collection = orjson.loads(name)
-        except ValueError:
-            raise ApiError(400, "InvalidBatchError", "The name of a collection is not valid UTF-8 text.") from None
-        batch[collection] = [_event_or_error(text) for text in texts]
-    return batch.items()
-
-
-def _event_or_error(text: bytes) -> object:
-    try:
-        return _parse_event(text)
-    except RuleError as error:
-        return error
 
 
 def _call(function: str, argument: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from time import perf_counter
+from time import monotonic, perf_counter
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -11,7 +11,7 @@ from collector.errors import unavailable
 from collector.rates import Rates
 from collector.records import Record
 from headwater import metrics
-from headwater.kafka import durable_producer_config, has_topic
+from headwater.kafka import counting_retries, durable_producer_config, has_topic, note_error
 from headwater.settings import Settings
 from headwater.topics import backfill_topic, raw_topic
 
@@ -20,10 +20,17 @@ QUEUE_RECORDS = 200_000
 POLL_SECONDS = 0.001
 GATHER_SECONDS = 0.005  # what requests bring within it goes to librdkafka together
 GATHERED_RECORDS = 20  # a request with so many goes at once: there is little to gain by waiting for others
+TURN_RECORDS = 250  # of one request are produced without a pause
+UNACKNOWLEDGED_MAX = 1_500  # of one request: all reports that are in are read at once
 METADATA_SECONDS = 2.0
+IDLE_POLL_SECONDS = 5.0
 FLUSH_SECONDS = 5.0
+# A collector that is not ready gets no requests that could show that Kafka takes records again, so it is believed no longer.
+FAILED_SECONDS = 10.0
 
 log = structlog.get_logger("headwater.collector")
+
+_acknowledged = metrics.collector_phase_seconds.labels("acknowledge").inc
 
 
 class Publisher:
@@ -45,7 +52,8 @@ class Publisher:
             "linger.ms": 0,
             "error_cb": _log_error,
         }
-        self._producer = Producer(self._config)
+        self._producer = self._new_producer()
+        self._refused_at: float | None = None  # when Kafka last did not take a request's records, and none since
         self._gathered: list[tuple[str, Sequence[Record], _Reports]] = []
         self._next_flush = 0.0  # not before this time of the loop
         self._waiting = 0  # requests that wait for reports
@@ -62,32 +70,55 @@ class Publisher:
         started = perf_counter()
         reports = _Reports(len(records), loop.create_future())
         topic = self._backfill_topic if backfill else self._topic
-        if len(records) < GATHERED_RECORDS:
-            self._gathered.append((topic, records, reports))
-        else:
-            self._produce(topic, records, reports)
         self._waiting += 1
         if not self._polling:
             self._polling = True
             loop.call_soon(self._poll, loop)
         try:
+            if len(records) < GATHERED_RECORDS:
+                self._gathered.append((topic, records, reports))
+            elif len(records) <= TURN_RECORDS:
+                self._produce(topic, records, reports)
+            else:
+                await self._produce_in_turns(topic, records, reports)
             await reports.all_in
         finally:
             self._waiting -= 1
+            took = perf_counter() - started
+            _acknowledged(took)
         if reports.error is not None:
+            if reports.error.code() != KafkaError.MSG_SIZE_TOO_LARGE:  # which is the record's fault
+                self._refused_at = monotonic()
             metrics.requests_unavailable.inc()
             if reports.error.fatal():
                 self._replace_producer(reports.error)
             raise unavailable()
-        metrics.acknowledge_seconds.observe(perf_counter() - started)
+        self._refused_at = None
+        metrics.acknowledge_seconds.observe(took)
+        metrics.request_records.observe(len(records))
 
-    def reachable(self) -> bool:
-        """Whether Kafka knows the raw topic. Blocks up to two seconds."""
-        return has_topic(self._producer, self._topic, METADATA_SECONDS)
+    async def poll_when_idle(self) -> None:
+        """For ever: take what the producer tells while no request waits, such as errors and statistics."""
+        while True:
+            await asyncio.sleep(IDLE_POLL_SECONDS)
+            if not self._polling:
+                self._producer.poll(0)
 
-    def close(self) -> None:
-        """Wait for what is still under way. Blocks up to five seconds."""
-        self._producer.flush(FLUSH_SECONDS)
+    def problems(self) -> list[str]:
+        """What keeps Kafka from taking records: it does not know the raw topic, or it took none lately. Blocks up to two seconds."""
+        if not has_topic(self._producer, self._topic, METADATA_SECONDS):
+            return [f"Kafka does not answer for topic {self._topic}"]
+        refused_at = self._refused_at
+        if refused_at is not None and monotonic() - refused_at < FAILED_SECONDS:
+            return [f"Kafka did not acknowledge the last events, {monotonic() - refused_at:.0f} s ago"]
+        return []
+
+    def close(self) -> int:
+        """Wait for what is still under way; how many records Kafka has not acknowledged. Blocks up to five seconds."""
+        return self._producer.flush(FLUSH_SECONDS)
+
+    def _new_producer(self) -> Producer:
+        return Producer(self._config | counting_retries("collector"))
 
     def _produce(self, topic: str, records: Iterable[Record], reports: "_Reports") -> None:
         produce, report = self._producer.produce, reports.report
@@ -102,6 +133,17 @@ class Publisher:
                 except KafkaException as error:
                     refused = error.args[0]
             report(refused, None)
+
+    async def _produce_in_turns(self, topic: str, records: Sequence[Record], reports: "_Reports") -> None:
+        """Produce many records, no more of them under way than are quickly reported."""
+        for start in range(0, len(records), TURN_RECORDS):
+            while reports.left > len(records) - start + UNACKNOWLEDGED_MAX:
+                await asyncio.sleep(POLL_SECONDS)
+            if reports.error is not None:  # nor will the rest be called stored
+                reports.give_up(len(records) - start)
+                return
+            self._produce(topic, records[start : start + TURN_RECORDS], reports)
+            await asyncio.sleep(0)
 
     def _poll(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._gathered and loop.time() >= self._next_flush:
@@ -118,16 +160,16 @@ class Publisher:
     def _replace_producer(self, error: KafkaError) -> None:
         """A fatal error ends an idempotent producer for good; the next request has a new one."""
         log.error("producer failed and is replaced", error=error.str())
-        self._producer = Producer(self._config)
+        self._producer = self._new_producer()
 
 
 class _Reports:
     """The delivery reports that a request waits for."""
 
-    __slots__ = ("_left", "all_in", "error")
+    __slots__ = ("all_in", "error", "left")
 
     def __init__(self, expected: int, all_in: asyncio.Future[None]) -> None:
-        self._left = expected
+        self.left = expected
         self.all_in = all_in
         self.error: KafkaError | None = None
 
@@ -135,10 +177,17 @@ class _Reports:
         """One record is acknowledged, or has failed."""
         if error is not None:
             self.error = error
-        self._left -= 1
-        if not self._left and not self.all_in.done():
+        self.left -= 1
+        if not self.left and not self.all_in.done():
+            self.all_in.set_result(None)
+
+    def give_up(self, count: int) -> None:
+        """So many records are not produced."""
+        self.left -= count
+        if not self.left and not self.all_in.done():
             self.all_in.set_result(None)
 
 
 def _log_error(error: KafkaError) -> None:
+    note_error(error)
     log.warning("Kafka", error=error.str())

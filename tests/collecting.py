@@ -17,6 +17,7 @@ from headwater.local.child import Child
 from headwater.local.ports import Ports
 from headwater.settings import PREFIX, Settings
 from headwater.topics import raw_topic
+from tests.local_http import HTTP
 from tests.processing import read_topic
 from tests.waiting import wait_until
 
@@ -60,7 +61,7 @@ class Collector:
         assert self.child
         assert self.child.exit_code() is None, self.log.read_text()[-3000:]
         try:
-            return httpx.get(f"{self.url}/readyz", timeout=3).status_code == 200
+            return HTTP.get(f"{self.url}/readyz", timeout=3).status_code == 200
         except httpx.HTTPError:
             return False
 

@@ -1,5 +1,6 @@
 """Topics that producers write themselves: their events come into the raw topic as if over HTTP, each record once."""
 
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -9,14 +10,18 @@ from typing import Any
 
 import orjson
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from collector import intake
 from collector.intake import Intake
+from headwater import metrics
 from headwater.control import ControlPlane, ControlWriter, Project
+from headwater.dead_letters import Settler, Wanted
 from headwater.identity import event_id, origin_id
 from headwater.kafka import client_config, create_base_topics, create_topics, durable_producer_config
+from headwater.origin import Origin
 from headwater.settings import Settings
 from headwater.topics import in_topic, raw_topic
 from tests.collecting import raw_records, running_collector
@@ -50,7 +55,7 @@ class Deployment:
             records = raw_records(self.settings, project.id)
             return records if len(records) >= count else None
 
-        records = wait_until(found, 30)
+        records = wait_until(found, 60)  # a collector that is killed keeps its partitions and its transaction for 20 s
         assert records is not None
         return records
 
@@ -129,8 +134,54 @@ def test_what_is_no_event_is_given_up_with_its_bytes(deployment: Deployment, pro
     assert all(one["id"] == origin_id(one["topic"], one["partition"], one["offset"]) for one in letters())
     assert all(one["message"] and one["error_class"] for one in letters())
 
+    # Replayed, what fails again is the same letter once more; what comes through has the id and the time of its first record.
+    with Settler(deployment.settings) as settler:
+        settler.settle(settler.ledger().open(Wanted(topic=topic, reason="invalid_event")), "replayed")
+    again = wait_until(lambda: [one for one in letters() if one["attempt"] == 2][4:] and letters(), 30)
+    ids = {one["id"] for one in again if one["attempt"] == 2}
+    assert ids == {one["id"] for one in again if one["topic"] == topic and one["reason"] == "invalid_event"}
+    (given,) = {tuple(h["name"] for h in one["headers"]) for one in again if one["attempt"] == 2 and one["headers"]}
+    assert given == ("id", "timestamp")
+    deployment.send(topic, b'{"fine":2}', headers=Origin(topic, 0, 10**6, WHEN, 2).headers())
+    (event,) = [one for one in deployment.raw(project, 2) if one["properties"] == '{"fine":2}']
+    assert (event["id"], event["timestamp"]) == (origin_id(topic, 0, 10**6), WHEN)
 
-def test_collectors_that_are_killed_pass_every_record_on_once(deployment: Deployment, tmp_path: Path) -> None:
+
+def test_a_transaction_that_was_left_open_is_waited_for(
+    kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a collector leaves that is killed between its records and their commit: their offsets cannot be read until Kafka gives it up."""
+    monkeypatch.setattr(intake, "ANSWER_SECONDS", 0.2)
+    create_base_topics(kafka_settings)
+    plane = ControlPlane(kafka_settings)
+    with ControlWriter(kafka_settings) as writer:
+        own = Deployment(kafka_settings, writer)
+        project = writer.create_project("test")
+        topic = own.topic(project, "c")
+        own.send(topic, b'{"n":1}', partition=0)
+        killed = Producer(durable_producer_config(kafka_settings) | {"transactional.id": "killed"})
+        killed.init_transactions(30)
+        with intake._consumer(kafka_settings) as consumer:
+            consumer.subscribe([topic])
+            assert wait_until(lambda: consumer.poll(0.1), 30)
+            killed.begin_transaction()
+            position = [TopicPartition(topic, 0, 1)]
+            killed.send_offsets_to_transaction(position, consumer.consumer_group_metadata(), 30)
+        assigned = metrics.rebalances.labels("intake")._value.get
+        before = assigned()
+        with plane.running(), Intake(kafka_settings, plane).running():
+            wait_until(lambda: assigned() > before, 30)
+            since = time.monotonic()
+            wait_until(lambda: time.monotonic() - since > 5 * intake.ANSWER_SECONDS)
+            assert assigned() == before + 1, "it has not begun anew"
+            killed.abort_transaction(30)
+            (record,) = own.raw(project, 1)
+    assert record["properties"] == '{"n":1}'
+
+
+def test_collectors_that_are_killed_and_told_to_stop_pass_every_record_on_once(
+    deployment: Deployment, tmp_path: Path
+) -> None:
     settings = deployment.settings.model_copy(update={"topic_prefix": f"{deployment.settings.topic_prefix}-killed"})
     total = 20_000
     with running_collector(settings, tmp_path) as collector:
@@ -143,7 +194,11 @@ def test_collectors_that_are_killed_pass_every_record_on_once(deployment: Deploy
         for share in (4, 2):
             own.raw(collector.project, total // share)
             assert collector.child is not None
-            collector.kill()
+            if share == 4:
+                collector.kill()
+            else:
+                assert collector.child.stop(20), "it ends by itself"
+                assert collector.child.exit_code() == 0
             collector.start()
         records = own.raw(collector.project, total)
         assert Counter(orjson.loads(one["properties"])["n"] for one in records) == Counter(range(total))

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import orjson
+import psutil
 import pytest
 
 from headwater.codec import codec
@@ -173,6 +174,43 @@ def test_what_is_large(collector: Collector, http: httpx.Client, project: Projec
     assert type(kept["properties"]) is str
     assert '"text":"xxx' in kept["properties"]
     assert 'rejected_total{error="InvalidPropertyValueError"}' in http.get("/metrics").text
+
+
+@pytest.mark.parametrize("key_in_the_body", [False, True])
+def test_a_large_batch_comes_in_once(
+    collector: Collector, http: httpx.Client, project: Project, key_in_the_body: bool
+) -> None:
+    """It is judged in another process: the answer, the records and the figures are those of a small one."""
+    batch = [
+        track("Many", messageId=f"{n}", properties={"n": n, "text": "x" * 1_000}) if n % 4 else {"type": "teleport"}
+        for n in range(2_000)
+    ]
+    body = {"batch": [*batch, {"type": "group"}]} | ({"writeKey": project.write_key} if key_in_the_body else {})
+    auth = None if key_in_the_body else (project.write_key, "")
+    names = (
+        "events_accepted_total ",
+        'events_rejected_total{error="InvalidMessageError"} ',
+        'segment_without_event_total{why="group"} ',
+    )
+    before = figures(http, *names)
+    assert answered(http.post("/v1/batch", json=body, auth=auth)) == SUCCESS
+    assert collector.child
+    running = psutil.Process(collector.child.pid).children(recursive=True)
+    assert any("collector.judge" in process.cmdline() for process in running)
+    assert [more - less for more, less in zip(figures(http, *names), before, strict=True)] == [1_500, 500, 1]
+    found = stored(collector, project)
+    assert {name: len(records) for name, records in found.items()} == {"Many": 1_500, "": 500}
+    ids = {json.loads(record["properties"])["n"]: record["id"] for record in found["Many"]}
+    assert ids == {n: event_id(project.id, f"{n}") for n in range(2_000) if n % 4}
+    refused = http.post("/v1/batch", json={**body, "writeKey": "0" * 64})
+    assert (refused.status_code, refused.json()["code"]) == (401, "InvalidApiKeyError")
+
+
+def figures(http: httpx.Client, *names: str) -> list[float]:
+    """Counters of the collector; 0 for what was not counted yet."""
+    lines = http.get("/metrics").text.splitlines()
+    starts = [f"headwater_collector_{name}" for name in names]
+    return [sum(float(line.removeprefix(start)) for line in lines if line.startswith(start)) for start in starts]
 
 
 def test_bodies_as_clients_send_them(collector: Collector, http: httpx.Client, project: Project) -> None:

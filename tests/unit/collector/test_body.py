@@ -3,6 +3,7 @@
 import gzip
 import zlib
 from collections.abc import MutableMapping
+from random import Random
 from typing import Any
 
 import pytest
@@ -36,6 +37,24 @@ def test_bombs(size: int, encoding: bytes, compress: Any) -> None:
     with pytest.raises(ApiError) as caught:
         decompress(compress(bytes(size)), encoding, LIMIT)
     assert caught.value.status == 413
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zlib.compress, raw_deflate])
+@pytest.mark.parametrize(
+    "data",
+    [bytes(5_000_000), bytes(1024 * 1024), bytes(range(256)) * 15_000, Random(0).randbytes(300_000)],
+    ids=["zeros", "one part of zeros", "repeated", "random"],
+)
+def test_what_is_more_than_one_piece_comes_back(data: bytes, compress: Any) -> None:
+    assert decompress(compress(data), b"deflate" if compress is raw_deflate else b"gzip", len(data)) == data
+    with pytest.raises(ApiError) as caught:
+        decompress(compress(data), b"deflate" if compress is raw_deflate else b"gzip", len(data) - 1)
+    assert caught.value.status == 413
+    with pytest.raises(ApiError) as caught:
+        decompress(compress(data)[:-1], b"deflate" if compress is raw_deflate else b"gzip", len(data))
+    assert caught.value.status == 400
+    if compress is not raw_deflate:
+        assert decompress(compress(data) + compress(data), b"gzip", 2 * len(data)) == data + data
 
 
 def test_a_bomb_in_many_members() -> None:
@@ -92,3 +111,25 @@ async def test_too_much_or_too_little(
     with pytest.raises(ApiError) as caught:
         await received(chunks, headers, ends)
     assert caught.value.status == status
+
+
+@pytest.mark.parametrize(
+    ("chunks", "declared", "asked"),
+    [
+        ([b"{}"], b"2", 1),  # all there: that nothing follows need not be heard
+        ([b"{", b"}"], b"2", 2),
+        ([b"{}", b""], None, 2),  # of so many bytes as come
+        ([b"", b""], b"0", 1),
+    ],
+)
+async def test_a_body_is_waited_for_until_it_is_all_there(
+    chunks: list[bytes], declared: bytes | None, asked: int
+) -> None:
+    left = list(chunks)
+
+    async def receive() -> MutableMapping[str, Any]:
+        return {"type": "http.request", "body": left.pop(0), "more_body": declared is not None or bool(left)}
+
+    headers = {} if declared is None else {b"content-length": declared}
+    assert await read_body(receive, headers, LIMIT) == b"".join(chunks)
+    assert len(chunks) - len(left) == asked

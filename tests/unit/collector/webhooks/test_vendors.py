@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from collector.webhooks.routes import PATHS
+from collector.webhooks.vendors import PATHS
 
 PAGE = Path(__file__).parents[4] / "docs" / "webhooks.md"
 
