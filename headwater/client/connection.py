@@ -9,7 +9,7 @@ from typing import Any, Literal
 from headwater.client.async_client import AsyncClient
 from headwater.client.client import Client, Transport
 from headwater.client.context import Context
-from headwater.client.errors import ConnectError
+from headwater.client.errors import ConnectError, there
 from headwater.client.http import AsyncHttpTransport, HttpSend, HttpTransport
 from headwater.client.queue import MemoryQueue, Queue
 from headwater.client.spool import Spool
@@ -265,7 +265,7 @@ def http_writer(
     spool: str | Path | None = None,
     spool_bytes: int = SPOOL_BYTES,
     backfill: bool = False,
-) -> Writer | ConnectError:
+) -> BatchingWriter | ConnectError:
     """A writer to a collector; the error where something that it needs is not known. Raises ConnectError and OSError where
     the spool cannot be had."""
 
@@ -273,20 +273,26 @@ def http_writer(
         return MemoryQueue(queue_bytes) if spool is None else Spool(Path(spool), str(target.project_id), spool_bytes)
 
     return target.missing("url", "project_id", "write_key") or BatchingWriter(
-        lambda: HttpSend(
-            str(target.url),
-            str(target.project_id),
-            str(target.write_key),
-            connections=senders,
-            retry_seconds=retry_seconds if spool is None else math.inf,
-            backfill=backfill,
-        ),
+        lambda: http_send(target, senders, retry_seconds if spool is None else math.inf, backfill=backfill),
         make_queue,
         threads=senders,
         batch_events=batch_events,
         linger=linger,
         when_full=when_full,
         on_error=on_error,
+    )
+
+
+def http_send(target: Target, connections: int, retry_seconds: float = RETRY_SECONDS, *, backfill: bool) -> HttpSend:
+    """What sends requests to a collector, of so many threads at once. Raises ConnectError where something that it needs is not known."""
+    there(target.missing("url", "project_id", "write_key"))
+    return HttpSend(
+        str(target.url),
+        str(target.project_id),
+        str(target.write_key),
+        connections=connections,
+        retry_seconds=retry_seconds,
+        backfill=backfill,
     )
 
 

@@ -60,7 +60,7 @@ class HttpSend:
         retry_seconds: float,
         backfill: bool = False,
     ) -> None:
-        self._path = f"{url}/3.0/projects/{project_id}/events"
+        self._url = httpx.URL(f"{url}/3.0/projects/{project_id}/events")  # parsed once, and not for each request
         self._retry_seconds = retry_seconds
         self._gzip = not is_loopback(url)
         headers = {"Authorization": write_key, "Content-Type": "application/json"}
@@ -80,7 +80,7 @@ class HttpSend:
             headers["Content-Encoding"] = "gzip"
         try:
             response = retrying(self._retry_seconds, stop)(
-                lambda: answered(self._http.post(self._path, content=body, headers=headers), WRITES)
+                lambda: answered(self._http.post(self._url, content=body, headers=headers), WRITES)
             )
         except (TryLaterError, httpx.TransportError) as error:
             return [_failed(event, "Unreachable", f"Not accepted: {_told(error)}.", refused=False) for event in events]

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from headwater.client.context import Context, merged
-from headwater.client.errors import ConnectError, there
+from headwater.client.errors import ConnectError
 from headwater.client.event import Event, make_event
 from headwater.client.questions import Time
 from headwater.client.writer import Writer
@@ -56,8 +56,12 @@ class Sending:
         client_id: str | None = None,
     ) -> tuple[Writer, Event]:
         """An event as it is now, with its context, and who takes it. Raises ConnectError, and ValueError as `make_event`."""
-        return there(self._writer), make_event(
-            collection, merged(self._context.current(), properties), timestamp, client_id
+        writer = self._writer
+        if isinstance(writer, ConnectError):
+            raise writer
+        context = self._context.current()
+        return writer, make_event(
+            collection, merged(context, properties) if context else properties, timestamp, client_id
         )
 
     def _flush(self, timeout: float | None) -> None:

@@ -57,8 +57,9 @@ class Record(NamedTuple):
 
 def event_record(number: int, event: Event) -> bytes:
     """The bytes of an event's record."""
-    collection, identity = event.collection.encode(), event.id.encode()
-    return _record(EVENT, number, _LENGTHS.pack(len(collection), len(identity)) + collection + identity + event.payload)
+    name, event_id, payload = event
+    collection, identity = name.encode(), event_id.encode()
+    return _record(EVENT, number, _LENGTHS.pack(len(collection), len(identity)) + collection + identity + payload)
 
 
 def answer_record(first: int, last: int) -> bytes:

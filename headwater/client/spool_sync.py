@@ -19,15 +19,16 @@ class Syncer:
         self._dirty = threading.Event()
         self._stop = threading.Event()
         self._current: int | None = None
+        self._noted: int | None = None  # the file that will be synced without another word
         self._named: int | None = None  # the file whose entry in the folder is synced
         self._retired: deque[int] = deque()
         self._thread: threading.Thread | None = None
 
     def written(self, descriptor: int) -> None:
         """Note that something was appended to a file; to one at a time."""
-        if self._dirty.is_set() and self._current == descriptor:
+        if self._noted == descriptor:
             return
-        self._current = descriptor
+        self._current = self._noted = descriptor
         self._wake()
 
     def retire(self, descriptor: int) -> None:
@@ -54,6 +55,7 @@ class Syncer:
             self._dirty.wait()
             self._stop.wait(SYNC_SECONDS)
             self._dirty.clear()  # first: what is written from here on is for the next time
+            self._noted = None
             self._sync()
 
     def _sync(self) -> None:

@@ -11,7 +11,7 @@ from headwater.client.errors import FailedEvent, QueueFullError
 from headwater.client.event import Event
 from headwater.client.queue import Batch, Queue
 
-BATCH_BYTES = 4_000_000  # well under what the collector takes in one body
+BATCH_BYTES = 262_144  # of larger requests each event costs the collector half as much again: they fit no cache
 EVENT_BYTES = 9_900_000  # with its envelope an event must fit into one body of 10 MB
 KEPT_SECONDS = 10.0  # how long closing waits for answers where what is unanswered is kept
 
@@ -107,6 +107,7 @@ class BatchingWriter:
         self._oldest = time.monotonic()  # when the head of the queue came to be
         self._in_flight: dict[int, Batch] = {}  # batches being sent, by the number of their first event
         self._flushing = 0
+        self._looking = 0  # senders that have nothing to do and look again by themselves before they sleep
         self._closed = False
         self._kept = 0  # events that were in flight when a durable queue was closed on them
         self._stop = threading.Event()
@@ -125,6 +126,9 @@ class BatchingWriter:
         with self._lock:
             return self._unanswered()
 
+    def _answered(self) -> int:
+        return min(self._in_flight, default=self._queue.next)
+
     def _unanswered(self) -> int:
         return self._queue.waiting + self._kept + sum(len(batch.events) for batch in self._in_flight.values())
 
@@ -134,14 +138,11 @@ class BatchingWriter:
         Raises ValueError for an event too large for any request, RuntimeError on a closed writer; ConnectError in a
         forked child where the queue is its parent's; OSError where the queue is on a disk that is full.
         """
-        size = len(event.payload)
-        if size > EVENT_BYTES:
-            raise ValueError(
-                f"collection {event.collection!r}: the event has {size:,} bytes, more than a request takes"
-            )
         if self._process != os.getpid():
             self._start_empty()
         with self._lock:
+            if len(event.payload) > EVENT_BYTES:
+                raise too_large(event)
             if self._closed:
                 raise RuntimeError("the client is closed")
             while not self._queue.put(event):
@@ -153,13 +154,13 @@ class BatchingWriter:
             waiting = self._queue.waiting
             if waiting == 1:
                 self._oldest = time.monotonic()
-                self._work.notify()
-                if len(self._senders) < self._threads:
-                    self._start_sender()
-            elif waiting % self._batch_events == 0:
-                self._work.notify()
-                if len(self._senders) < self._threads:
-                    self._start_sender()
+                if self._looking:
+                    return  # to wake a thread costs the caller more than all the rest
+            elif waiting % self._batch_events:
+                return
+            self._work.notify()
+            if len(self._senders) < self._threads:
+                self._start_sender()
 
     def flush(self, timeout: float | None = None) -> None:
         """Block until every event added before this call is answered. Raises TimeoutError when that takes longer than `timeout` seconds."""
@@ -170,7 +171,7 @@ class BatchingWriter:
             self._flushing += 1
             self._work.notify_all()
             try:
-                if not self._done.wait_for(lambda: min(self._in_flight, default=self._queue.next) >= target, timeout):
+                if not self._done.wait_for(lambda: self._answered() >= target, timeout):
                     raise TimeoutError(f"{self._unanswered():,} events were not answered within {timeout} seconds")
             finally:
                 self._flushing -= 1
@@ -237,6 +238,7 @@ class BatchingWriter:
 
     def _take(self) -> Batch | None:
         """The next batch; None when there will be no more."""
+        idle = False
         with self._lock:
             while True:
                 waiting = self._queue.waiting
@@ -255,8 +257,13 @@ class BatchingWriter:
                         self._in_flight[batch.first] = batch
                         return batch
                     self._done.notify_all()  # what could not be read is waited for no longer
-                else:
+                elif waiting or idle:
                     self._work.wait(rest)
+                else:  # where events come steadily, the next ones are there before this ends
+                    idle = True
+                    self._looking += 1
+                    self._work.wait(self._linger)
+                    self._looking -= 1
 
     def _settle(self, batch: Batch, failures: list[FailedEvent]) -> None:
         with self._lock:
@@ -275,6 +282,12 @@ class BatchingWriter:
         with self._lock:
             self.failed += len(failures)
         report(failures, self._on_error)
+
+
+def too_large(event: Event) -> ValueError:
+    """The error of an event that has more than EVENT_BYTES."""
+    size = len(event.payload)
+    return ValueError(f"collection {event.collection!r}: the event has {size:,} bytes, more than a request takes")
 
 
 def report(failures: Sequence[FailedEvent], on_error: OnError | None) -> None:

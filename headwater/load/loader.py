@@ -1,18 +1,22 @@
 """Sends a file's rows and keeps count: every line ends accepted or rejected, and a second attempt doubles nothing."""
 
-import threading
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-from headwater.client.client import Client
-from headwater.client.errors import FailedEvent
+from headwater.client.event import Event, make_event
+from headwater.client.writer import BATCH_BYTES, EVENT_BYTES, too_large
 from headwater.load.checkpoint import Checkpoint
 from headwater.load.mapping import Columns
 from headwater.load.rows import Row
+from headwater.load.sending import Request
+from headwater.load.text import with_keen
+from headwater.rules import parse_json
 
-WINDOW = 20_000  # lines between two checkpoints; each waits for every answer
+CHECKPOINT_LINES = 5_000  # between two checkpoints; they follow the answers, and nothing waits for them
 SECONDS_UNTIL = (
     100_000_000_000  # a number for a time is in seconds below this (until the year 5138), else in milliseconds
 )
@@ -22,8 +26,20 @@ class LoadError(Exception):
     """The load cannot go on: the server refuses it altogether or is not there."""
 
 
+class Sender(Protocol):
+    """Sends requests, several at once; what Senders does."""
+
+    def put(self, request: Request) -> None:
+        """Have it sent. Blocks while there is no room."""
+        ...
+
+    def flush(self) -> None:
+        """Block until every request is answered."""
+        ...
+
+
 class Loader:
-    """Loads rows into a collection. Make the client with `on_error=loader.failed`.
+    """Loads rows into a collection.
 
     The id of an event is the value of `id_field`, else its row's key; its time the value of
     `timestamp_field`, else what its `keen` object says, else the checkpoint's start. These fields are named as in the file;
@@ -50,98 +66,121 @@ class Loader:
         self._columns = columns
         self._on_rejected = on_rejected
         self._on_progress = on_progress
-        self._lock = threading.Lock()
-        self._lines: dict[str, int] = {}  # ids of this window and the lines they came from
-        self._sent = 0
-        self._rejected = 0
-        self._fatal: FailedEvent | None = None
+        self._sent: deque[Request] = deque()  # not all of them answered
+        self._saved = checkpoint.lines
 
-    def run(self, client: Client, rows: Iterable[Row]) -> None:
+    def run(self, sender: Sender, blocks: Iterable[Iterable[Row]]) -> None:
         """Send every row behind the checkpoint. Blocks; raises LoadError. May be interrupted: the checkpoint stays true."""
-        line = done = self._checkpoint.lines
-        unsettled = 0
         self._checkpoint.save(self._file)  # its time, before any event has it
-        for row in rows:
-            if row.line <= done:
-                continue
-            line = row.line
-            self._send(client, row)
-            unsettled += 1
-            if unsettled == WINDOW or self._fatal:
-                self._settle(client, line)
-                unsettled = 0
-            if unsettled % 1_000 == 0:
-                self._on_progress()
-        self._settle(client, line)
+        for block in blocks:
+            for request in self._requests(block):
+                self._sent.append(request)
+                if request.events:
+                    sender.put(request)
+                self._settle(CHECKPOINT_LINES)
+            self._on_progress()
+        sender.flush()
+        self._settle(0)
         self._checkpoint.finished = True
-        self._checkpoint.save(self._file)
-
-    def failed(self, failure: FailedEvent) -> None:
-        """Take the report of an event that was not accepted. Called from the client's threads."""
-        if not failure.refused:
-            self._fatal = self._fatal or failure
-            return
-        with self._lock:
-            self._sent -= 1
-        self._reject(self._lines[failure.id], f"{failure.name}: {failure.description}")
-
-    def _send(self, client: Client, row: Row) -> None:
-        if row.properties is None:
-            self._reject(row.line, row.problem)
-            return
-        try:
-            event_id = self._id(row)
-            self._lines[event_id] = row.line
-            properties = self._columns.mapped(row.properties)
-            client.add_event(self._collection, properties, self._timestamp(row.properties), event_id)
-        except ValueError as error:
-            self._reject(row.line, str(error))
-            return
-        with self._lock:
-            self._sent += 1
-
-    def _settle(self, client: Client, line: int) -> None:
-        """Wait for the answers, and note that every line so far has one."""
-        client.flush()
-        if self._fatal:
-            raise LoadError(f"{self._fatal.name}: {self._fatal.description}")
-        self._lines.clear()
-        self._checkpoint.lines = line
-        self._checkpoint.accepted += self._sent
-        self._checkpoint.rejected += self._rejected
-        self._sent = self._rejected = 0
         self._checkpoint.save(self._file)
         self._on_progress()
 
-    def _reject(self, line: int, problem: str) -> None:
-        with self._lock:
-            self._rejected += 1
-        self._on_rejected(line, problem)
+    def _requests(self, block: Iterable[Row]) -> Iterator[Request]:
+        """The requests of a block: each as large as one may be."""
+        done = self._checkpoint.lines
+        request, size = Request(), 0
+        for row in block:
+            line = row.line
+            if line <= done:
+                continue
+            try:
+                event = self._event(row)
+                if len(event.payload) > EVENT_BYTES:
+                    raise too_large(event)
+            except ValueError as error:
+                request.line = line
+                request.rows += 1
+                request.rejected += 1
+                self._on_rejected(line, str(error))
+                continue
+            size += len(event.payload)
+            if size > BATCH_BYTES and request.events:
+                yield request
+                request, size = Request(), len(event.payload)
+            request.line = line
+            request.rows += 1
+            request.events.append(event)
+            request.lines[event.id] = line
+        if request.rows:
+            yield request
 
-    def _id(self, row: Row) -> str:
-        if self._id_field is None or row.properties is None:
-            return row.key
-        value = row.properties.get(self._id_field)
-        if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-            raise ValueError(f"the field {self._id_field!r} is {value!r}: an id is text or a whole number")
-        return str(value)
+    def _settle(self, lines: int) -> None:
+        """Move the checkpoint over what is answered without a gap, and save it when that is so many lines on. Raises LoadError."""
+        checkpoint = self._checkpoint
+        while self._sent and (self._sent[0].answered or not self._sent[0].events):
+            request = self._sent.popleft()
+            for failure in request.failures:
+                if not failure.refused:
+                    raise LoadError(f"{failure.name}: {failure.description}")
+                self._on_rejected(request.lines[failure.id], f"{failure.name}: {failure.description}")
+            rejected = request.rejected + len(request.failures)
+            checkpoint.lines = request.line
+            checkpoint.rejected += rejected
+            checkpoint.accepted += request.rows - rejected
+        if checkpoint.lines >= self._saved + lines:
+            checkpoint.save(self._file)
+            self._saved = checkpoint.lines
 
-    def _timestamp(self, properties: Any) -> str:
+    def _event(self, row: Row) -> Event:
+        _, key, properties, problem, text = row
+        if properties is None:
+            raise ValueError(problem)
+        as_it_is = text is not None and not self._columns.changed
+        if self._id_field is None:
+            event_id = key
+        else:
+            properties = properties if text is None else parse_json(text)
+            event_id = _id(properties.get(self._id_field), self._id_field)
         if self._timestamp_field is None:
             keen = properties.get("keen")
-            given = keen.get("timestamp") if isinstance(keen, dict) else None
-            return given or self._checkpoint.started_at
-        return as_time(properties.get(self._timestamp_field), self._timestamp_field)
+            timestamp = (keen.get("timestamp") if isinstance(keen, dict) else None) or self._checkpoint.started_at
+        else:
+            timestamp = as_time(properties.get(self._timestamp_field), self._timestamp_field)
+        if text is not None:
+            if as_it_is and (payload := with_keen(text, properties, event_id, timestamp)) is not None:
+                return tuple.__new__(Event, (self._collection, event_id, payload))  # as make_event does
+            properties = parse_json(text)
+        return make_event(self._collection, self._columns.mapped(properties), timestamp, event_id)
+
+
+def _id(value: object, field: str) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        raise ValueError(f"the field {field!r} is {value!r}: an id is text or a whole number")
+    return str(value)
 
 
 def as_time(value: object, field: str) -> str:
     """A field's value as ISO 8601 text: text as it is, a number as seconds or milliseconds since 1970. Raises ValueError."""
-    if isinstance(value, str) and value:
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"the field {field!r} is {value!r}: a time is ISO 8601 text or a number since 1970")
-    seconds = value if abs(value) < SECONDS_UNTIL else value / 1000
     try:
-        return datetime.fromtimestamp(seconds, UTC).isoformat()
+        if type(value) is int:
+            seconds, milliseconds = (value, 0) if -SECONDS_UNTIL < value < SECONDS_UNTIL else divmod(value, 1000)
+            minute, second = divmod(seconds, 60)
+            return _minute(minute) + _SECONDS[second] + _MILLISECONDS[milliseconds]
+        if isinstance(value, str) and value:
+            return value
+        if type(value) is float:
+            return datetime.fromtimestamp(value if abs(value) < SECONDS_UNTIL else value / 1000, UTC).isoformat()
     except (ValueError, OverflowError, OSError):
         raise ValueError(f"the field {field!r} is {value!r}: that is no time") from None
+    raise ValueError(f"the field {field!r} is {value!r}: a time is ISO 8601 text or a number since 1970")
+
+
+# The parts of a time's text. To make one anew from numbers costs more than all else that a line takes.
+_SECONDS = tuple(f"{second:02}" for second in range(60))
+_MILLISECONDS = tuple(f".{part:03}000+00:00" if part else "+00:00" for part in range(1000))
+
+
+@lru_cache(maxsize=4096)
+def _minute(minutes: int) -> str:
+    """How the times of a minute begin, given its number since 1970."""
+    return datetime.fromtimestamp(minutes * 60, UTC).isoformat()[:17]

@@ -24,6 +24,11 @@ class Columns:
             except RuleError as error:
                 raise FormatError(f"--map {text!r}: {error.description}") from None
 
+    @property
+    def changed(self) -> bool:
+        """Whether any column gets another name or is left out."""
+        return bool(self._paths)
+
     def mapped(self, properties: Mapping[str, Any]) -> Mapping[str, Any]:
         """A row under its new names. Raises ValueError where two columns would be one property."""
         if not self._paths:

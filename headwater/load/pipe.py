@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from headwater.load.source import BYTE_ORDER_MARK, GZIP, Source
+from headwater.load.source import BYTE_ORDER_MARK, GZIP, Source, as_uuid
 
 HEAD_BYTES = 1_048_576
 LOOK_BYTES = 65_536
@@ -51,7 +51,7 @@ class Pipe:
     def row_key(self, _line: int, text: bytes) -> str:
         """What tells the row from all others, given every line in its turn."""
         self._so_far.update(text.rstrip(b"\r\n") + b"\n")  # the last line may have no end yet
-        return self._so_far.hexdigest()
+        return as_uuid(self._so_far.hexdigest())
 
 
 class _Joined(io.RawIOBase):

@@ -4,33 +4,44 @@ import csv
 import io
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import IO, Any, NamedTuple, TypeAlias
+
+import orjson
 
 from headwater.load.parquet import parquet_rows
 from headwater.load.pipe import Pipe
 from headwater.load.source import BYTE_ORDER_MARK, FormatError, Source
-from headwater.rules import RuleError, check_property_name, parse_json
+from headwater.rules import RuleError, check_property_name
 
 # What a CSV column must match in every cell to be numbers or booleans. A leading zero or plus makes a code, not a number.
 NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
 BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 LONGEST_CELL = 10_000_000
+BLOCK_BYTES = 196_608  # with what each event gets beside, nearly what a request takes
+BLOCK_ROWS = 500
 
 Read: TypeAlias = Callable[[str], Any]
 
 
 class Row(NamedTuple):
-    """One line, or row of Parquet: its number in the file, from 1, what tells it from all others, and its event; or what is wrong with it."""
+    """One line, or row of Parquet: its number in the file, from 1, what tells it from all others, and its event; or what is wrong with it.
+
+    `text` is the event's JSON as it stands in the file, where it does, without white space around it. It is what counts: integers of
+    `properties` that need more than 64 bits are floats then.
+    """
 
     line: int
     key: str
     properties: Mapping[str, Any] | None
     problem: str = ""
+    text: bytes | None = None
 
 
-def read_rows(source: Source | Pipe) -> Iterator[Row]:
-    """Every row, in order; blank lines are none. Raises FormatError, OSError, and EOFError for a cut gzip file.
+def read_blocks(source: Source | Pipe) -> Iterator[Iterable[Row]]:
+    """Every row, in order, in blocks, each to be read to its end before the next; blank lines are none. Raises FormatError, OSError, and EOFError for a cut gzip file.
+
+    Of what is piped, a block is what has come.
 
     CSV has a header and commas; an empty cell is no property. A column is numbers when all its cells are (without leading
     zeros, so `02134` stays text), booleans when all are true or false, else text: that takes one reading more. Parquet is as
@@ -38,32 +49,56 @@ def read_rows(source: Source | Pipe) -> Iterator[Row]:
     """
     if isinstance(source, Pipe) or (kind := source.format()) == "ndjson":
         with source.open() as content:
-            yield from _ndjson(content, source.row_key)
-        return
-    if kind == "parquet":
+            number = 1
+            for lines in _lines(content):
+                # Rows come one by one: a block's parsed objects together are more than the processor's caches hold.
+                yield _ndjson(lines, number, source.row_key)
+                number += len(lines)
+    elif kind == "parquet":
         with source.open() as content:
-            for number, properties, problem in parquet_rows(content):
-                yield Row(number, source.row_key(number), properties, problem)
-        return
-    with source.open() as content:
-        header, readers = _columns(content)
-    with source.open() as content:
-        yield from _csv(content, header, readers, source.row_key)
+            yield from _blocks(
+                Row(n, source.row_key(n), properties, problem) for n, properties, problem in parquet_rows(content)
+            )
+    else:
+        with source.open() as content:
+            header, readers = _columns(content)
+        with source.open() as content:
+            yield from _blocks(_csv(content, header, readers, source.row_key))
 
 
-def _ndjson(content: IO[bytes], row_key: Callable[[int, bytes], str]) -> Iterator[Row]:
-    for number, line in enumerate(content, 1):
+def _blocks(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    while block := list(itertools.islice(rows, BLOCK_ROWS)):
+        yield block
+
+
+def _lines(content: IO[bytes]) -> Iterator[list[bytes]]:
+    """The lines of each piece that is read, without their ends."""
+    begun: list[bytes] = []  # a line whose end is not read yet
+    while piece := content.read1(BLOCK_BYTES):  # type: ignore[attr-defined]  # all that Source and Pipe open have it
+        lines: list[bytes] = piece.split(b"\n")
+        begun.append(lines[0])
+        if len(lines) > 1:
+            lines[0] = b"".join(begun)
+            begun = [lines.pop()]
+            yield lines
+    if last := b"".join(begun):
+        yield [last]
+
+
+def _ndjson(lines: Iterable[bytes], first: int, row_key: Callable[[int, bytes], str]) -> Iterator[Row]:
+    for number, line in enumerate(lines, first):
         key = row_key(number, line)
-        text = line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
-        if not text.strip():
+        text = (line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line).strip()
+        if not text:
             continue
         try:
-            properties = parse_json(text)
+            properties = orjson.loads(text)
         except ValueError as error:
             yield Row(number, key, None, f"is not JSON: {error}")
             continue
-        if isinstance(properties, dict):
-            yield Row(number, key, properties)
+        if type(properties) is dict:
+            # As Row(...), without the call of a function that is written in Python.
+            yield tuple.__new__(Row, (number, key, properties, "", text))
         else:
             yield Row(number, key, None, "is not a JSON object")
 

@@ -14,6 +14,9 @@ Format = Literal["ndjson", "csv", "parquet"]
 SUFFIXES = (".ndjson", ".jsonl", ".json", ".csv", ".parquet")
 
 
+LINE_AT = 24  # in a UUID's text: its last 48 bits are the line
+
+
 class FormatError(ValueError):
     """A file cannot be loaded as it is; the message says what to do."""
 
@@ -27,6 +30,7 @@ class Source:
         self.size = path.stat().st_size
         with path.open("rb") as file:
             self.identity = hashlib.file_digest(file, "sha256").hexdigest()
+        self._keys = as_uuid(self.identity)[:LINE_AT]
         self._raw: IO[bytes] | None = None
 
     @property
@@ -48,8 +52,8 @@ class Source:
                 yield raw
 
     def row_key(self, line: int, _text: bytes = b"") -> str:
-        """What tells a row from those of every other file."""
-        return f"{self.identity}-{line}"
+        """What tells a row from those of every other file: a UUID of the file's identity and the line's number."""
+        return f"{self._keys}{line:012x}"
 
     def format(self) -> Format:
         """Parquet by its first bytes, NDJSON where the first character is a brace, else CSV.
@@ -66,6 +70,12 @@ class Source:
                 if first:
                     return "ndjson" if first == b"{" else "csv"
         raise FormatError("it is empty")
+
+
+def as_uuid(digest: str) -> str:
+    """The first 122 bits of a digest in hexadecimal as a UUID (version 8, RFC 9562): an id that the collector takes as it is."""
+    variant = "89ab"[int(digest[15], 16) & 3]
+    return f"{digest[:8]}-{digest[8:12]}-8{digest[12:15]}-{variant}{digest[16:19]}-{digest[19:31]}"
 
 
 def files_in(folder: Path) -> list[Path]:

@@ -39,6 +39,14 @@ def test_an_event_without_id_and_time_gets_both() -> None:
     assert before <= datetime.fromisoformat(keen["timestamp"]) <= datetime.now(UTC)
 
 
+def test_the_time_of_an_event_is_the_clocks_forward_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    for microseconds in (1_769_860_800_000_000, 1_769_860_800_000_007, 1_769_860_801_999_999, 1_769_860_799_500_000, 0):
+        monkeypatch.setattr("time.time_ns", lambda now=microseconds: now * 1_000 + 999)
+        sent = orjson.loads(make_event("visits", {}).payload)["keen"]["timestamp"]
+        assert datetime.fromisoformat(sent) == datetime.fromtimestamp(0, UTC) + timedelta(microseconds=microseconds)
+        assert len(sent) == len("2026-01-31T12:00:00.000000Z")
+
+
 @pytest.mark.parametrize(
     ("timestamp", "sent"),
     [

@@ -25,8 +25,9 @@ class Sink:
         self.waiting = threading.Event()
 
     def __call__(self, events: list[Event], stop: threading.Event) -> list[FailedEvent]:
+        gate = self.gate
         self.waiting.set()
-        while not self.gate.wait(0.01):
+        while not gate.wait(0.01):
             if stop.is_set():
                 return [failed(event) for event in events]
         self.batches.append(events)
@@ -104,6 +105,18 @@ def test_a_lone_event_goes_out_after_the_linger() -> None:
     own.add(event(1))
     wait_until(lambda: own.accepted == 1, 5)
     own.close()
+
+
+def test_events_go_out_while_their_sender_looks_around_and_when_it_sleeps() -> None:
+    sink = Sink()
+    own = writer(sink, threads=1, linger=0.05)
+    for number in range(6):
+        own.add(event(number))
+        wait_until(lambda: own.accepted == number + 1, 5, every=0.001)  # noqa: B023 - called at once
+        if number % 2:  # it looks for what comes next for one linger, then sleeps till it is woken
+            wait_until(lambda: not own._looking, 5)
+    own.close(5)
+    assert own.accepted == 6
 
 
 def test_a_full_queue_raises_where_it_was_told_so() -> None:

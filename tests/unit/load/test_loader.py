@@ -1,12 +1,215 @@
-"""Times of loaded events, and the checkpoint."""
+"""What is sent of a row, times of loaded events, and the checkpoint: what it says is answered has been."""
 
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from headwater.client.errors import FailedEvent
+from headwater.client.event import Event
+from headwater.load import loader
 from headwater.load.checkpoint import Checkpoint, checkpoint_path, read_checkpoint
-from headwater.load.loader import as_time
+from headwater.load.loader import Loader, LoadError, as_time
+from headwater.load.mapping import Columns
+from headwater.load.rows import Row
+from headwater.load.sending import Request
+
+START = "2026-01-31T12:00:00.000+00:00"
+
+
+class KilledError(Exception):
+    """The process ends here."""
+
+
+class Sender:
+    """Answers what it is given in whatever order and number `draw` says, and dies where it says so."""
+
+    def __init__(self, draw: Callable[..., Any], refused: set[str], server: dict[str, bytes]) -> None:
+        self._draw = draw
+        self._refused = refused
+        self._server = server
+        self._open: list[Request] = []
+
+    def put(self, request: Request) -> None:
+        self._open.append(request)
+        if self._draw(st.integers(0, 9)) == 9:
+            raise KilledError
+        while self._open and self._draw(st.booleans()):
+            self._answer()
+
+    def flush(self) -> None:
+        while self._open:
+            self._answer()
+            if self._draw(st.integers(0, 9)) == 9:
+                raise KilledError
+
+    def _answer(self) -> None:
+        request = self._open.pop(self._draw(st.integers(0, len(self._open) - 1)))
+        for event in request.events:
+            self._server[event.id] = event.payload
+            if event.id in self._refused:
+                request.failures.append(refusal(event.id))
+        request.answered = True
+
+
+def refusal(event_id: str, *, refused: bool = True) -> FailedEvent:
+    return FailedEvent("visits", event_id, "Refused" if refused else "Unreachable", "no", refused, b"{}")
+
+
+def load(path: Path, sender: Any, blocks: list[list[Row]], **options: Any) -> list[int]:
+    """Load blocks as the command does; returns the numbers of the lines that were rejected."""
+    rejected: list[int] = []
+    checkpoint = read_checkpoint(path, START)
+    own = Loader(
+        "visits",
+        checkpoint,
+        path,
+        columns=Columns(options.pop("maps", ())),
+        on_rejected=lambda line, _: rejected.append(line),
+        on_progress=lambda: None,
+        **options,
+    )
+    own.run(sender, blocks)
+    return rejected
+
+
+def line(number: int, kind: str) -> Row:
+    if kind == "broken":
+        return Row(number, f"key-{number}", None, "is not JSON")
+    return Row(number, f"key-{number}", {"n": number}, "", b'{"n": %d}' % number)
+
+
+@given(st.lists(st.lists(st.sampled_from(["fine", "fine", "refused", "broken"]), max_size=4), max_size=8), st.data())
+@settings(max_examples=50)
+def test_a_checkpoint_has_what_is_answered_wherever_the_load_is_killed(
+    tmp_path_factory: pytest.TempPathFactory, kinds: list[list[str]], data: st.DataObject
+) -> None:
+    numbers = iter(range(1, 100))
+    blocks = [[line(next(numbers), kind) for kind in block] for block in kinds]
+    by_line = dict(enumerate((kind for block in kinds for kind in block), 1))
+    refused = {f"key-{number}" for number, kind in by_line.items() if kind == "refused"}
+    path = tmp_path_factory.mktemp("load") / "checkpoint.json"
+    server: dict[str, bytes] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loader, "CHECKPOINT_LINES", data.draw(st.integers(0, 6)))
+        patch.setattr(loader, "BATCH_BYTES", data.draw(st.sampled_from([1, 150, 1_000_000])))
+        while not read_checkpoint(path, START).finished:
+            before = read_checkpoint(path, START)
+            with suppress(KilledError):
+                load(path, Sender(data.draw, refused, server), blocks)
+            checkpoint = read_checkpoint(path, START)
+            assert checkpoint.lines >= before.lines
+            told = [kind for number, kind in by_line.items() if number <= checkpoint.lines]
+            assert checkpoint.accepted == told.count("fine")
+            assert checkpoint.rejected == len(told) - told.count("fine")
+            assert all(
+                f"key-{n}" in server for n, kind in by_line.items() if n <= checkpoint.lines and kind != "broken"
+            )
+    assert checkpoint.lines == len(by_line)
+
+
+class Answering:
+    """Takes all and answers at once, with these failures for each request."""
+
+    def __init__(self, *failures: FailedEvent) -> None:
+        self.events: list[Event] = []
+        self._failures = failures
+
+    def put(self, request: Request) -> None:
+        self.events += request.events
+        request.failures += self._failures
+        request.answered = True
+
+    def flush(self) -> None:
+        """Everything is answered."""
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=5,
+)
+SPACES = st.sampled_from(["", " ", "\t"])
+
+
+@given(
+    st.dictionaries(st.text(max_size=5) | st.just("keen"), JSON, max_size=3).filter(
+        lambda event: isinstance(event.get("keen", {}), dict)
+    ),
+    SPACES,
+    st.booleans(),
+)
+@settings(max_examples=50)
+def test_an_event_is_its_line_with_an_id_and_a_time(
+    tmp_path_factory: pytest.TempPathFactory, event: dict[str, Any], space: str, ascii_only: bool
+) -> None:
+    text = json.dumps(event, ensure_ascii=ascii_only, separators=(space + "," + space, space + ":" + space))
+    text = "{" + space + text[1:-1] + space + "}"
+    sender = Answering()
+    load(tmp_path_factory.mktemp("load") / "c", sender, [[Row(1, "key", json.loads(text), "", text.encode())]])
+    sent = json.loads(sender.events[0].payload)
+    keen = event.get("keen", {})
+    when = keen.get("timestamp") or START
+    assert sent == event | {"keen": keen | {"uniqueness_token": "key", "timestamp": when}}
+
+
+LONG = b"123456789012345678901"  # of more than 64 bits
+
+
+@pytest.mark.parametrize(
+    ("text", "maps", "id_field", "name"),
+    [
+        (b'{"d":%b}', (), None, "d"),
+        (b'{"keen":{},"d":%b}', (), None, "d"),
+        (b'{"keen":null,"d":%b}', (), None, "d"),
+        (b'{"d":%b}', (), "d", "d"),
+        (b'{"d":%b}', ("d=e",), None, "e"),
+    ],
+)
+def test_an_integer_of_more_than_64_bits_is_one_for_the_collector_too(
+    tmp_path: Path, text: bytes, maps: tuple[str, ...], id_field: str | None, name: str
+) -> None:
+    sender = Answering()
+    line = text % LONG
+    row = Row(1, "key", orjson.loads(line), "", line)
+    assert load(tmp_path / "c", sender, [[row]], maps=maps, id_field=id_field) == []
+    sent = json.loads(sender.events[0].payload)[name]
+    assert type(sent) is int, "a float would be taken"
+    assert sent > 2**63 - 1
+
+
+def test_a_keen_that_is_no_object_is_rejected(tmp_path: Path) -> None:
+    row = Row(1, "key", {"keen": "x"}, "", b'{"keen":"x"}')
+    assert load(tmp_path / "c", Answering(), [[row]]) == [1]
+
+
+def test_what_is_no_event_of_its_own_ends_the_load(tmp_path: Path) -> None:
+    error = refusal("key-1", refused=False)
+    with pytest.raises(LoadError, match="Unreachable"):
+        load(tmp_path / "c", Answering(error), [[line(1, "fine")], [line(2, "fine")]])
+    assert read_checkpoint(tmp_path / "c", START) == Checkpoint(START)
+
+
+def test_two_lines_with_one_id_are_both_counted(tmp_path: Path) -> None:
+    rows = [Row(n, f"key-{n}", {"order": "A-1"}, "", b'{"order": "A-1"}') for n in (1, 2)]
+    refused = refusal("A-1")
+    assert load(tmp_path / "c", Answering(refused, refused), [rows], id_field="order") == [2, 2]
+    assert read_checkpoint(tmp_path / "c", START).rejected == 2
+
+
+@given(st.integers(-2_208_988_800, 4_102_444_800), st.integers(0, 999))
+def test_whole_numbers_are_the_times_that_python_makes_of_them(seconds: int, milliseconds: int) -> None:
+    assert as_time(seconds, "at") == datetime.fromtimestamp(seconds, UTC).isoformat()
+    value = seconds * 1000 + milliseconds
+    if abs(value) >= loader.SECONDS_UNTIL:
+        assert as_time(value, "at") == datetime.fromtimestamp(value / 1000, UTC).isoformat()
 
 
 @pytest.mark.parametrize(

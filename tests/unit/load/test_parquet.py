@@ -3,6 +3,7 @@
 import datetime as dt
 import io
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from pyarrow import parquet
 
 from headwater.load.parquet import parquet_rows
-from headwater.load.rows import read_rows
+from headwater.load.rows import read_blocks
 from headwater.load.source import FormatError, Source, files_in
 
 
@@ -36,7 +37,7 @@ def test_every_type_is_as_json_has_it(tmp_path: Path) -> None:
     path = tmp_path / "file"
     rows = {name: [given, None] for name, (given, _) in columns.items()} | {"nothing": [None, None]}
     parquet.write_table(pyarrow.table(rows | {"number": [float("nan"), 1.0]}), path)
-    found = list(read_rows(Source(path)))
+    found = [*chain.from_iterable(read_blocks(Source(path)))]
     assert [(row.line, row.problem) for row in found] == [(1, ""), (2, "")]
     assert found[0].properties == {name: wanted for name, (_, wanted) in columns.items()}
     assert found[1].properties == {"number": 1.0}

@@ -5,12 +5,14 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import IO
 
 import pytest
 
+from headwater.identity import event_id
 from headwater.load.pipe import HEAD_BYTES, Pipe, standard_input
-from headwater.load.rows import Row, read_rows
+from headwater.load.rows import Row, read_blocks
 from headwater.load.source import Source
 
 LINE = b'{"text": "%s"}\n' % (b"x" * 1000)
@@ -37,13 +39,13 @@ def piped(content: bytes, *, ends: bool = True) -> Iterator[IO[bytes]]:
 
 def rows(content: bytes) -> list[Row]:
     with piped(content) as stream, standard_input(stream) as source:
-        return list(read_rows(source))
+        return [*chain.from_iterable(read_blocks(source))]
 
 
 def test_rows_come_before_the_input_ends() -> None:
     with piped(LINE * LINES + b'{"last": true}\n', ends=False) as stream, standard_input(stream) as source:
         assert isinstance(source, Pipe)
-        found = read_rows(source)
+        found = chain.from_iterable(read_blocks(source))
         assert [next(found).line for _ in range(LINES + 1)] == list(range(1, LINES + 2))
 
 
@@ -54,6 +56,8 @@ def test_the_same_lines_from_the_start_have_the_same_keys(zipped: bool) -> None:
     pack = gzip.compress if zipped else bytes
     short, long = rows(pack(b"".join(lines).rstrip())), rows(pack(b"".join([*lines, LINE])))
     assert [row.key for row in short] == [row.key for row in long[:-1]]
+    assert [event_id("any project", row.key) for row in short] == [row.key for row in short]
+    assert len({row.key for row in long}) == len(long)
     other = rows(pack(b"".join([lines[0], LINE, *lines[2:]])))
     assert [row.line for row in other if row.key == long[row.line - 1].key] == [1]
     assert [row.properties for row in other[2:]] == [row.properties for row in long[2:-1]]

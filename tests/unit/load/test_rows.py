@@ -5,21 +5,24 @@ import gzip
 import io
 import json
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.load.rows import Row, read_rows
+from headwater.identity import event_id
+from headwater.load.rows import Row, _lines, read_blocks
 from headwater.load.source import FormatError, Source
 
 
 def rows(folder: Path, content: bytes) -> list[Row]:
     path = folder / "events"
     path.write_bytes(content)
-    return list(read_rows(Source(path)))
+    return [*chain.from_iterable(read_blocks(Source(path)))]
 
 
 def test_ndjson_lines_keep_their_numbers(tmp_path: Path) -> None:
@@ -29,8 +32,7 @@ def test_ndjson_lines_keep_their_numbers(tmp_path: Path) -> None:
     assert [row.properties for row in found[:2]] == [{"a": 1}, {"b": [1, {"c": "é"}]}]
     assert found[2].problem.startswith("is not JSON")
     assert found[3].problem == "is not a JSON object"
-    assert found[4].properties
-    assert found[4].properties["d"] > 2**63 - 1, "no float, so that it is refused"
+    assert found[4].text == b'{"d": 123456789012345678901}', "so that it is refused"
 
 
 def test_csv_columns_have_one_type_each(tmp_path: Path) -> None:
@@ -104,9 +106,33 @@ def test_gzip_is_known_by_its_first_bytes(tmp_path: Path) -> None:
         rows(tmp_path, gzip.compress(lines)[:-20])
 
 
+@given(st.lists(st.binary(max_size=12).filter(lambda line: b"\n" not in line), max_size=20), st.integers(1, 9))
+def test_lines_are_the_same_in_pieces_of_any_size(lines: list[bytes], size: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("headwater.load.rows.BLOCK_BYTES", size)
+        found = [*chain.from_iterable(_lines(io.BytesIO(b"\n".join(lines))))]
+    assert found == lines[: len(lines) if lines and lines[-1] else -1]
+
+
 def test_a_files_identity_is_its_content(tmp_path: Path) -> None:
     one, two, three = tmp_path / "one", tmp_path / "two.csv", tmp_path / "three"
     one.write_bytes(b"a,b\n1,2\n")
     two.write_bytes(b"a,b\n1,2\n")
     three.write_bytes(b"a,b\n1,3\n")
     assert Source(one).identity == Source(two).identity != Source(three).identity
+
+
+@given(st.binary(max_size=20), st.integers(1, 2**48 - 1), st.integers(1, 2**48 - 1))
+def test_a_rows_key_is_an_id_that_is_taken_as_it_is_and_no_other_rows(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, line: int, other: int
+) -> None:
+    folder = tmp_path_factory.mktemp("keys")
+    for name, data in (("file", content), ("copy", content), ("changed", content + b"x")):
+        (folder / name).write_bytes(data)
+    file, copy, changed = (Source(folder / name) for name in ("file", "copy", "changed"))
+    key = file.row_key(line)
+    assert event_id("any project", key) == key
+    assert UUID(key).version == 8
+    assert copy.row_key(line) == key
+    assert changed.row_key(line) != key
+    assert (file.row_key(other) == key) is (other == line)
