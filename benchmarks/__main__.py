@@ -1,4 +1,4 @@
-"""`python -m benchmarks [PART...] [--rounds N] [--events N] [--cache FOLDER]`: run benchmarks, print their tables, write their JSON."""
+"""`python -m benchmarks [PART...] [--rounds N] [--events N] [--minutes N] [--cache FOLDER]`: run benchmarks, print their tables, write their JSON."""
 
 import argparse
 import importlib
@@ -10,7 +10,22 @@ from rich.console import Console
 from benchmarks import report
 from headwater.settings import PREFIX
 
-PARTS = ("client", "enrich", "collector", "load", "abuse", "processor", "sink", "query", "pipeline")
+PARTS = (
+    "client",
+    "enrich",
+    "collector",
+    "load",
+    "abuse",
+    "processor",
+    "profile",
+    "scale",
+    "restore",
+    "sink",
+    "query",
+    "pipeline",
+    "soak",
+)
+UNASKED = tuple(part for part in PARTS if part != "soak")  # run when none is named
 MIN_EVENTS = 10_000  # with fewer, some questions would be about nothing
 
 
@@ -19,11 +34,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="scripts/bench", description="Measure parts of Headwater against a peer or a limit."
     )
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all)")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all but soak)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each benchmark (default: 3)")
     parser.add_argument(
         "--events", type=int, default=10_000_000, help="events that query asks about (default: 10,000,000)"
     )
+    parser.add_argument("--minutes", type=float, default=30.0, help="how long soak sends (default: 30)")
     parser.add_argument("--cache", type=Path, help="folder where query keeps its events for the next run")
     arguments = parser.parse_args()
     unknown = set(arguments.parts) - set(PARTS)
@@ -33,12 +49,14 @@ def main() -> None:
         parser.error("--rounds must be 1 or more")
     if arguments.events < MIN_EVENTS:
         parser.error(f"--events must be {MIN_EVENTS} or more")
-    options = {"query": {"events": arguments.events, "cache": arguments.cache}}
+    if arguments.minutes <= 0:
+        parser.error("--minutes must be more than 0")
+    options = {"soak": {"minutes": arguments.minutes}, "query": {"events": arguments.events, "cache": arguments.cache}}
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         del os.environ[name]  # a benchmark's deployments have settings of their own
     console = Console()
     before, done = report.machine(), []
-    for part in arguments.parts or PARTS:
+    for part in arguments.parts or UNASKED:
         with console.status(f"{part}: {arguments.rounds} rounds"):
             module = importlib.import_module(f"benchmarks.{part}")
             benchmark = module.run(arguments.rounds, **options.get(part, {}))

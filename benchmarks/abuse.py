@@ -1,17 +1,20 @@
 """What a client feels while another sends garbage to the same collector, as fast as it can."""
 
+import base64
 import gzip
 import multiprocessing
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.client import HTTPException, HTTPResponse
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event as Signal
 from pathlib import Path
 from statistics import quantiles
+from types import MappingProxyType
+from typing import NamedTuple
 
 import uvloop
 
@@ -20,7 +23,7 @@ from benchmarks.events import COLLECTION, generate
 from benchmarks.http_load import request, send_paced
 from benchmarks.measure import Benchmark, Figures, Goal
 from benchmarks.stack import Stack
-from headwater.control import ControlWriter
+from headwater.control import ControlWriter, Project
 from headwater.kafka import create_base_topics
 
 EVENTS = 2_000
@@ -30,19 +33,59 @@ QUIET = "alone"
 MB = 1_000_000
 GARBAGE_SECONDS = 60.0  # how long its socket waits for an answer
 
+EVENTS_PATH = "/3.0/projects/{id}/events"
+SEGMENT_PATH = "/v1/batch"
+WEBHOOK_PATH = "/webhooks/sendgrid/{id}?api_key={key}"
+
+
+class Garbage(NamedTuple):
+    """A body, and the route that it is sent to."""
+
+    body: bytes
+    path: str = EVENTS_PATH + "/c"
+    headers: Mapping[str, str] = MappingProxyType({})
+
+    def request(self, project: Project) -> bytes:
+        """The bytes that go over the connection."""
+        path = self.path.format(id=project.id, key=project.write_key)
+        if self.path == SEGMENT_PATH:
+            key = "Basic " + base64.b64encode(f"{project.write_key}:".encode()).decode()
+        else:
+            key = project.write_key
+        return request(path, key, self.body, self.headers)
+
+
 BROKEN = b'{"a":"x","b":[1,2,{"c":'
 BULK = b'{"c":[' + b",".join([b'{"a":1,"b":"text"}', BROKEN.ljust(60), b'{"$a":1}', b'{"a":1e999}'] * 4_000) + b"]}"
-BODIES: dict[str, bytes] = {
-    "no JSON, 1 kB": bytes(range(256)) * 4,
-    "nesting 100,000 deep": b'{"a":' * 100_000,
-    "a number of 1 MB": b'{"a":' + b"9" * MB + b"}",
-    "halves of surrogate pairs, 1 MB": b'{"a":"' + b"\\ud800" * (MB // 6) + b'"}',
-    "one name 100,000 times": b"{" + b",".join([b'"a":1'] * 100_000) + b"}",
-    "100,000 properties": b"{" + b",".join(b'"a%d":1' % n for n in range(100_000)) + b"}",
-    "names that are refused, a bulk of 1 MB": b'{"c":[' + b",".join([b'{"$a":1}'] * (MB // 9)) + b"]}",
-    "a bulk of which half is broken, 0.4 MB": BULK,
-    "a bulk that ends early, 10 MB": b'{"c":[' + b",".join([b'{"a":1,"b":"text"}'] * (10 * MB // 19)),
-    "gzip of 1 GB of zeros": gzip.compress(bytes(1_000 * MB), 1),
+MESSAGE = b'{"type":"track","event":"e","userId":"u","properties":{"a":1}}'
+REFUSED = b'{"type":"track","event":"$","properties":{"n":NaN}}'
+OPENED = b'{"event":"open","email":"a@example.com","ip":"8.8.8.8"}'
+KINDS = {
+    "no JSON, 1 kB": Garbage(bytes(range(256)) * 4),
+    "nesting 100,000 deep": Garbage(b'{"a":' * 100_000),
+    "a number of 1 MB": Garbage(b'{"a":' + b"9" * MB + b"}"),
+    "halves of surrogate pairs, 1 MB": Garbage(b'{"a":"' + b"\\ud800" * (MB // 6) + b'"}'),
+    "one name 100,000 times": Garbage(b"{" + b",".join([b'"a":1'] * 100_000) + b"}"),
+    "100,000 properties": Garbage(b"{" + b",".join(b'"a%d":1' % n for n in range(100_000)) + b"}"),
+    "names that are refused, a bulk of 1 MB": Garbage(
+        b'{"c":[' + b",".join([b'{"$a":1}'] * (MB // 9)) + b"]}", EVENTS_PATH
+    ),
+    "a bulk of which half is broken, 0.4 MB": Garbage(BULK, EVENTS_PATH),
+    "a bulk that ends early, 10 MB": Garbage(
+        b'{"c":[' + b",".join([b'{"a":1,"b":"text"}'] * (10 * MB // 19)), EVENTS_PATH
+    ),
+    "gzip of 1 GB of zeros": Garbage(
+        gzip.compress(bytes(1_000 * MB), 1), headers=MappingProxyType({"Content-Encoding": "gzip"})
+    ),
+    "Segment, a batch that ends early, 10 MB": Garbage(
+        b'{"batch":[' + b",".join([MESSAGE] * (10 * MB // (len(MESSAGE) + 1))), SEGMENT_PATH
+    ),
+    "Segment, messages that are refused, a batch of 1 MB": Garbage(
+        b'{"batch":[' + b",".join([REFUSED] * (MB // (len(REFUSED) + 1))) + b"]}", SEGMENT_PATH
+    ),
+    "a webhook that ends early, 10 MB": Garbage(
+        b"[" + b",".join([OPENED] * (10 * MB // (len(OPENED) + 1))), WEBHOOK_PATH
+    ),
 }
 
 
@@ -53,7 +96,7 @@ def run(rounds: int) -> Benchmark:
         f"single events, {PER_SECOND:g}/s, answered beside a client that sends garbage without a pause",
         "p99 ms",
         {"events": EVENTS, "per_second": PER_SECOND, "connections": CONNECTIONS},
-        tuple(Goal(kind, 3.0, QUIET, at_most=True) for kind in BODIES),
+        tuple(Goal(kind, 3.0, QUIET, at_most=True) for kind in KINDS),
     )
     events = [keen_event(event) for event in generate(EVENTS)]
     with tempfile.TemporaryDirectory() as folder, Stack(Path(folder)) as stack:
@@ -68,11 +111,8 @@ def run(rounds: int) -> Benchmark:
             uvloop.run(send_paced(port, sent, PER_SECOND, CONNECTIONS))
             for _ in range(rounds):
                 benchmark.add(QUIET, **_measure(port, sent))
-                for kind, body in BODIES.items():
-                    headers = {"Content-Encoding": "gzip"} if kind.startswith("gzip") else {}
-                    bulk = body.startswith(b'{"c":')
-                    garbage = request(path if bulk else f"{path}/c", project.write_key, body, headers)
-                    with _sending(port, garbage) as answered:
+                for kind, garbage in KINDS.items():
+                    with _sending(port, garbage.request(project)) as answered:
                         figures = _measure(port, sent)
                         benchmark.add(kind, **figures, **{"garbage/s": answered() / (EVENTS / PER_SECOND)})
     return benchmark

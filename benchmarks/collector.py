@@ -61,10 +61,11 @@ def run(rounds: int) -> Benchmark:
                 dialects = Dialects(project.id, project.write_key, events, BATCH)
                 writer.change_settings(project.id, dialects.settings)
             both = dialects.keen(BATCH_CONNECTIONS, SINGLE_CONNECTIONS)
+            large = dialects.large_batches(BATCH_CONNECTIONS)
             others = dialects.others(BATCH_CONNECTIONS, SINGLE_CONNECTIONS)
             gc.collect()
             gc.freeze()
-            for case, sent in ((HEADWATER, (*both, *others)), (BARE, both)):
+            for case, sent in ((HEADWATER, (*both, large, *others)), (BARE, both)):
                 with _service(stack, settings, case) as (child, port):
                     for dialect in sent:
                         benchmark.add(f"{case}, {dialect.name}", **_measure(child, port, dialect))

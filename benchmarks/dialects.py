@@ -58,6 +58,13 @@ class Dialects:
             Dialect("single events", 1, single_connections, singles),
         )
 
+    def large_batches(self, connections: int) -> Dialect:
+        """Keen's bulk route with ten times as many events in a request."""
+        path, size = f"/3.0/projects/{self._project_id}/events", 10 * self._size
+        events = [keen_event(event) for event in self._events]
+        requests = bulk_requests(path, self._key, COLLECTION, events, size)
+        return Dialect(f"batches of {size:,}", size, connections, requests)
+
     def others(self, batch_connections: int, single_connections: int) -> list[Dialect]:
         """All other dialects. What they sign is of now: Stripe's is good for five minutes."""
         size = self._size

@@ -1,4 +1,4 @@
-"""`headwater load` against what the collector takes of prepared requests, in the same run: client, collector and Kafka on this machine."""
+"""`headwater load` against what the collector takes of its own benchmark's requests, in the same run: client, collector and Kafka on this machine."""
 
 import gc
 import itertools
@@ -11,9 +11,10 @@ from pathlib import Path
 import orjson
 import uvloop
 
-from benchmarks.collector import BATCH, BATCH_CONNECTIONS
+from benchmarks.collector import BATCH, BATCH_CONNECTIONS, SINGLE_CONNECTIONS
+from benchmarks.dialects import Dialects
 from benchmarks.events import ADDONS, COLLECTION, generate
-from benchmarks.http_load import bulk_requests, send_all
+from benchmarks.http_load import send_all
 from benchmarks.measure import Benchmark, Goal
 from benchmarks.stack import BenchmarkError, Stack, environment
 from headwater.control import ControlWriter
@@ -37,22 +38,24 @@ def run(rounds: int) -> Benchmark:
         (Goal(LOAD, 0.8, COLLECTOR),),
     )
     addons = orjson.loads(ADDONS)
-    events = [
+    events = generate(DIFFERENT)
+    lines = [
         orjson.dumps(orjson.loads(event.properties) | {"at": event.timestamp, "keen": {"addons": addons}})
-        for event in generate(DIFFERENT)
+        for event in events
     ]
     gc.collect()
     gc.freeze()
     with tempfile.TemporaryDirectory() as folder, Stack(Path(folder)) as stack:
         stack.start_kafka()
         file = Path(folder) / "events.ndjson"
-        file.write_bytes(b"\n".join(itertools.islice(itertools.cycle(events), EVENTS)) + b"\n")
+        file.write_bytes(b"\n".join(itertools.islice(itertools.cycle(lines), EVENTS)) + b"\n")
         for _ in range(rounds):
             settings = stack.deployment()
             create_base_topics(settings)
             with ControlWriter(settings) as writer:
                 project = writer.create_project("benchmark")
-            requests = bulk_requests(f"/3.0/projects/{project.id}/events", project.write_key, COLLECTION, events, BATCH)
+            dialects = Dialects(project.id, project.write_key, events, BATCH)
+            requests = dialects.keen(BATCH_CONNECTIONS, SINGLE_CONNECTIONS)[0].requests
             with stack.service(settings, "serve", "collector") as (_, port):
                 cycle = itertools.cycle(requests)
                 uvloop.run(send_all(port, cycle, BATCH_CONNECTIONS, time.perf_counter() + WARM_UP_SECONDS))

@@ -1,6 +1,8 @@
 """What a benchmark measures: runs of cases, goals between them, and how they are summed up."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -49,6 +51,12 @@ class Benchmark:
         return median(values) if values else None
 
 
+def total(figures: Iterable[Figures]) -> Figures:
+    """The sums of figures of several processes, by name; of those that all of them have."""
+    each = list(figures)
+    return {name: sum(one[name] for one in each) for name in each[0] if all(name in one for one in each)}
+
+
 def spread(values: list[float]) -> float:
     """Largest less smallest, as a share of the median."""
     return (max(values) - min(values)) / median(values)
@@ -63,11 +71,27 @@ class Meter:
         self._began = self._cpu()
 
     def figures(self, events: int) -> dict[str, float]:
-        """CPU time since the start, by event, and the memory that is resident now."""
-        return {
+        """CPU time since the start, by event (as many seconds by a million of them), and the memory that is resident now.
+
+        On Linux also the most that has been: the sum of what each process had at most.
+        """
+        figures = {
             "CPU µs/event": (self._cpu() - self._began) / events * 1e6,
             "RSS MB": sum(process.memory_info().rss for process in self._processes) / 1e6,
         }
+        peaks = [_peak(process.pid) for process in self._processes]
+        return figures if None in peaks else figures | {"peak MB": sum(filter(None, peaks)) / 1e6}
 
     def _cpu(self) -> float:
         return sum(times.user + times.system for times in (process.cpu_times() for process in self._processes))
+
+
+def _peak(pid: int) -> int | None:
+    """The bytes that a process has had resident at most; None where the system does not say."""
+    status = Path(f"/proc/{pid}/status")
+    if not status.exists():
+        return None
+    for line in status.read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1_024
+    return None

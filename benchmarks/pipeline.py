@@ -75,25 +75,25 @@ def run(rounds: int) -> Benchmark:
     gc.collect()
     gc.freeze()
     for _ in range(rounds):
-        with tempfile.TemporaryDirectory() as folder, _up(Path(folder)) as state:
+        with tempfile.TemporaryDirectory() as folder, up(Path(folder)) as state:
             for case, per_second in ((LITTLE, LITTLE_PER_SECOND), (PACED, PACED_PER_SECOND)):
                 benchmark.add(case, **uvloop.run(_paced(state, events, per_second)))
             for case, per_second in ((LITTLE, LITTLE_PER_SECOND), (PACED, PACED_PER_SECOND)):
                 benchmark.add(BESIDE.format(case), **uvloop.run(_paced_beside_history(state, events, per_second)))
-            benchmark.add(SUSTAINED, **uvloop.run(_sustained(state, events)), **_memory(state))
+            benchmark.add(SUSTAINED, **uvloop.run(sustained(state, events)), **memory(state))
     return benchmark
 
 
-async def _sustained(state: State, events: list[bytes]) -> Figures:
+async def sustained(state: State, events: list[bytes]) -> Figures:
     """Send EVENTS without a pause; the time goes from the first request to an answer that counts them all."""
     collection = "sustained"
-    cycle = itertools.cycle(bulk_requests(_path(state), state.write_key or "", collection, events, BATCH))
+    cycle = itertools.cycle(bulk_requests(events_path(state), state.write_key or "", collection, events, BATCH))
     requests = itertools.islice(cycle, EVENTS // BATCH)
     began = time.perf_counter()
-    await send_all(_port(state), requests, CONNECTIONS)
+    await send_all(port_of(state), requests, CONNECTIONS)
     accepted = time.perf_counter() - began
-    async with _api(state) as api:
-        while await _ask(api, "count", event_collection=collection) < EVENTS:
+    async with api_of(state) as api:
+        while await ask(api, "count", event_collection=collection) < EVENTS:
             if time.perf_counter() - began > LIMIT_SECONDS:
                 raise BenchmarkError(f"{EVENTS} events are not all visible after {LIMIT_SECONDS:g} s")
             await asyncio.sleep(COUNT_EVERY_SECONDS)
@@ -107,10 +107,10 @@ async def _paced_beside_history(state: State, events: list[bytes], per_second: i
     old = (_as_old(event, number) for number, event in enumerate(itertools.islice(itertools.cycle(events), HISTORY)))
     requests = [
         request.replace(b"\r\n", b"\r\nHeadwater-Backfill: true\r\n", 1)
-        for request in bulk_requests(_path(state), state.write_key or "", collection, list(old), HISTORY_BATCH)
+        for request in bulk_requests(events_path(state), state.write_key or "", collection, list(old), HISTORY_BATCH)
     ]
-    await send_all(_port(state), iter(requests), CONNECTIONS)
-    async with _api(state) as api:
+    await send_all(port_of(state), iter(requests), CONNECTIONS)
+    async with api_of(state) as api:
         before, began = await _stored_history(api, collection), time.perf_counter()
         figures = await _paced(state, events, per_second, collection)
         after, took = await _stored_history(api, collection), time.perf_counter() - began
@@ -125,7 +125,7 @@ async def _paced_beside_history(state: State, events: list[bytes], per_second: i
 
 async def _stored_history(api: httpx.AsyncClient, collection: str) -> int:
     timeframe = {"start": HISTORY_START.isoformat(), "end": HISTORY_END.isoformat()}
-    return int(await _ask(api, "count", event_collection=collection, timeframe=timeframe))
+    return int(await ask(api, "count", event_collection=collection, timeframe=timeframe))
 
 
 def _as_old(event: bytes, number: int) -> bytes:
@@ -141,18 +141,18 @@ async def _paced(state: State, events: list[bytes], events_per_second: int, coll
     probes = set(range(0, count, max(1, events_per_second // PACED_BATCH // PROBES_PER_SECOND)))
     for number in probes:
         sent[number * PACED_BATCH] = sent[number * PACED_BATCH][:-1] + b',"probe":%d}' % number
-    requests = bulk_requests(_path(state), state.write_key or "", collection, sent, PACED_BATCH)
+    requests = bulk_requests(events_path(state), state.write_key or "", collection, sent, PACED_BATCH)
     per_second = events_per_second / PACED_BATCH
     began = datetime.now(UTC)
-    sending = asyncio.create_task(send_paced(_port(state), requests, per_second, PACED_CONNECTIONS))
+    sending = asyncio.create_task(send_paced(port_of(state), requests, per_second, PACED_CONNECTIONS))
     seen: dict[int, float] = {}
-    async with _api(state) as api:
+    async with api_of(state) as api:
         while len(seen) < len(probes):
             missing = min(probes - seen.keys())
             start = began + timedelta(seconds=missing / per_second - MARGIN_SECONDS)
             if datetime.now(UTC) - start > timedelta(seconds=LIMIT_SECONDS):
                 raise BenchmarkError(f"event {missing} of {count} is not visible after {LIMIT_SECONDS:g} s")
-            found = await _ask(
+            found = await ask(
                 api,
                 "select_unique",
                 event_collection=collection,
@@ -175,7 +175,7 @@ def without_time_and_token(event: Event) -> bytes:
     return orjson.dumps(orjson.loads(event.properties) | {"keen": {"addons": orjson.loads(ADDONS)}})
 
 
-async def _ask(api: httpx.AsyncClient, analysis: str, **definition: Any) -> Any:
+async def ask(api: httpx.AsyncClient, analysis: str, **definition: Any) -> Any:
     """The result of a query, asked as any client asks it; 0 rows are an answer too."""
     answer = await api.post(analysis, json=definition)
     if answer.status_code != 200:
@@ -183,26 +183,26 @@ async def _ask(api: httpx.AsyncClient, analysis: str, **definition: Any) -> Any:
     return answer.json()["result"]
 
 
-def _api(state: State) -> httpx.AsyncClient:
+def api_of(state: State) -> httpx.AsyncClient:
     url = f"{state.url}/3.0/projects/{state.project_id}/queries"
     return httpx.AsyncClient(base_url=url, headers={"Authorization": state.read_key or ""}, timeout=60)
 
 
-def _path(state: State) -> str:
+def events_path(state: State) -> str:
     return f"/3.0/projects/{state.project_id}/events"
 
 
-def _port(state: State) -> int:
+def port_of(state: State) -> int:
     return int(state.url.rsplit(":", 1)[1])
 
 
-def _memory(state: State) -> Figures:
+def memory(state: State) -> Figures:
     """What each service has resident."""
     return {f"{name} MB": psutil.Process(s.pid).memory_info().rss / 1e6 for name, s in state.services.items()}
 
 
 @contextmanager
-def _up(folder: Path) -> Iterator[State]:
+def up(folder: Path) -> Iterator[State]:
     """A stack started by the command line, and stopped by it."""
     with closing(Ports()) as ports:
         port = ports.claim(FIRST_PORT)

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import Benchmark, spread
+from benchmarks.peers import environment
 
 RESULTS = Path(__file__).with_name("results")
 VERSIONS = (
@@ -55,7 +56,11 @@ def versions() -> dict[str, str]:
     git = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=RESULTS.parent, capture_output=True, text=True, check=False
     )
-    return {"python": platform.python_version(), "headwater": git.stdout.strip() or "unknown"} | found
+    return (
+        {"python": platform.python_version(), "headwater": git.stdout.strip() or "unknown"}
+        | found
+        | environment.versions()
+    )
 
 
 def show(console: Console, benchmark: Benchmark) -> None:

@@ -1,19 +1,23 @@
-"""The sink against the engine inserting the same containers from files: one collection, and 200 at once."""
+"""The sink against a loop that inserts dicts, and against the engine inserting the same containers from files.
+
+One collection, and without the loop 200 at once. The loop's rows are compared with the sink's.
+"""
 
 import itertools
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from fastavro.schema import to_parsing_canonical_form
 
-from benchmarks import peers
 from benchmarks.events import COLLECTION, generate, raw_record
 from benchmarks.measure import Benchmark, Figures, Goal, Meter
-from benchmarks.stack import Stack, wait_for
+from benchmarks.peers.work import work
+from benchmarks.stack import BenchmarkError, Stack, wait_for
 from benchmarks.topics import create_collection_topics, delete_topics, fill
 from headwater.codec import HEADER_LENGTH, codec
 from headwater.container import container
@@ -22,7 +26,7 @@ from headwater.settings import Settings
 from headwater.topics import collection_topic
 from sinks.datums import Collection
 from sinks.insert import SETTINGS, insert_statement
-from sinks.tables import create_database, create_table, database
+from sinks.tables import create_database, create_table, database, table
 
 EVENTS = 200_000
 COLLECTIONS = 200
@@ -30,7 +34,7 @@ PROJECT = "0123456789abcdef01234567"
 LIMIT_SECONDS = 300.0
 
 ONE, MANY = "one collection", f"{COLLECTIONS} collections"
-HEADWATER, ENGINE = "sink", "engine from files"
+HEADWATER, LOOP, ENGINE = "sink", "insert loop of dicts", "engine from files"
 
 Records = dict[Collection, list[tuple[bytes, bytes]]]
 
@@ -45,6 +49,7 @@ def run(rounds: int) -> Benchmark:
         (
             Goal(f"{HEADWATER}, {ONE}", 0.85, f"{ENGINE}, {ONE}"),
             Goal(f"{HEADWATER}, {MANY}", 0.85, f"{ENGINE}, {MANY}"),
+            Goal(f"{HEADWATER}, {ONE}", 1, f"{LOOP}, {ONE}"),
         ),
     )
     with tempfile.TemporaryDirectory() as folder, Stack(Path(folder)) as stack:
@@ -59,6 +64,8 @@ def run(rounds: int) -> Benchmark:
                 with stack.service(settings, "worker", "sink") as (child, _):
                     figures = _watch(client, [child.pid, stack.clickhouse_pid], EVENTS)
                 benchmark.add(f"{HEADWATER}, {kind}", **figures)
+                if kind == ONE:
+                    benchmark.add(f"{LOOP}, {kind}", **_loop(client, stack, settings, next(iter(records))))
                 delete_topics(settings)
                 client.command(f"DROP DATABASE {database(PROJECT)} SYNC")
                 figures = _engine(client, stack, settings, records)
@@ -70,7 +77,7 @@ def run(rounds: int) -> Benchmark:
 
 def _enriched(settings: Settings, collections: int) -> Records:
     """Ids and records of events, as a processor makes them, dealt out to so many collections."""
-    event_of = peers.work(settings)
+    event_of = work(settings)
     records: Records = {Collection(PROJECT, f"{COLLECTION}_{n}"): [] for n in range(collections)}
     targets = itertools.cycle(records.items())
     for event, (collection, events) in zip(generate(EVENTS), targets, strict=False):
@@ -104,6 +111,27 @@ def _watch(client: Client, pids: list[int | None], events: int) -> Figures:
         "engine CPU µs/row": engine_cpu,
         "RSS MB": figures["RSS MB"],
     }
+
+
+def _loop(client: Client, stack: Stack, settings: Settings, collection: Collection) -> Figures:
+    """The same of the loop, over the same topic; `collection` is in its table already, by the sink."""
+    rows = _rows(client, collection)
+    client.command(f"TRUNCATE TABLE {table(collection)}")
+    topic = collection_topic(settings.topic_prefix, collection.project_id, collection.name)
+    with stack.running(settings, "benchmarks.peers.insert_loop", topic, table(collection)) as running:
+        figures = _watch(client, [running.child.pid, stack.clickhouse_pid], EVENTS)
+    if _rows(client, collection) != rows:
+        raise BenchmarkError(f"{LOOP}: the rows are not those of the sink")
+    return figures
+
+
+def _rows(client: Client, collection: Collection) -> Sequence[object]:
+    """How many rows the collection has, and what tells whether they are the same as others."""
+    digest = "cityHash64(id, timestamp, received_at, processed_at, toString(properties))"
+    rows: Sequence[object] = client.query(
+        f"SELECT count(), uniqExact(id), sum({digest}) FROM {table(collection)}"
+    ).result_rows[0]
+    return rows
 
 
 def _engine(client: Client, stack: Stack, settings: Settings, records: Records) -> Figures:

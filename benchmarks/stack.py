@@ -96,10 +96,10 @@ class Stack:
         )
 
     @contextmanager
-    def running(self, settings: Settings, *arguments: str) -> Iterator[Child]:
-        """`python -m ARGUMENTS` with these settings, ended on leaving."""
-        with closing(Running(settings, self.folder, *arguments)) as running:
-            yield running.child
+    def running(self, settings: Settings, *arguments: str, python: Path | None = None) -> Iterator["Running"]:
+        """`python -m ARGUMENTS` with these settings, by another interpreter where one is given; ended on leaving."""
+        with closing(Running(settings, self.folder, *arguments, python=python)) as running:
+            yield running
 
     @contextmanager
     def service(self, settings: Settings, *arguments: str) -> Iterator[tuple[Child, int]]:
@@ -126,10 +126,10 @@ class Stack:
 class Running:
     """A child process with settings in its environment."""
 
-    def __init__(self, settings: Settings, folder: Path, *arguments: str) -> None:
+    def __init__(self, settings: Settings, folder: Path, *arguments: str, python: Path | None = None) -> None:
         self._name = " ".join(arguments)
         self._log = folder / f"{settings.topic_prefix}-{'-'.join(arguments[:3])}.log".replace("/", "_")
-        self.child = Child([sys.executable, "-m", *arguments], environment(settings), self._log)
+        self.child = Child([str(python or sys.executable), "-m", *arguments], environment(settings), self._log)
 
     def check(self) -> bool:
         """True while it runs. Raises BenchmarkError with the end of its log when it has ended."""
