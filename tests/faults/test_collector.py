@@ -12,6 +12,7 @@ from headwater.identity import event_id
 from headwater.settings import Settings, load_settings
 from tests.broker import Broker
 from tests.collecting import Collector, raw_records, running_collector
+from tests.local_http import HTTP
 from tests.waiting import wait_until
 
 ACK_SECONDS = 2.0
@@ -33,7 +34,7 @@ def settings(broker: Broker, tmp_path: Path) -> Settings:
 def send(collector: Collector, token: str) -> int:
     """The status of a write; a 503 is checked to be one that clients can act on, in time."""
     started = time.monotonic()
-    answer = httpx.post(
+    answer = HTTP.post(
         f"{collector.url}/3.0/projects/{collector.project.id}/events/c",
         json={"keen": {"uniqueness_token": token}},
         headers={"Authorization": collector.project.write_key},
@@ -49,7 +50,7 @@ def send(collector: Collector, token: str) -> int:
 
 
 def probe(collector: Collector, name: str) -> int:
-    return httpx.get(f"{collector.url}/{name}", timeout=LIMIT).status_code
+    return HTTP.get(f"{collector.url}/{name}", timeout=LIMIT).status_code
 
 
 def test_kafka_hangs_and_is_killed(broker: Broker, settings: Settings, tmp_path: Path) -> None:

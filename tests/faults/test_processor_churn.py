@@ -1,4 +1,4 @@
-"""Processors come and go, killed and stopped at any moment: nothing is lost, and nothing is counted twice."""
+"""Processors come and go, killed and terminated at any moment, with history among live events: nothing is lost, and nothing is counted twice."""
 
 import random
 import signal
@@ -9,24 +9,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
-from headwater.aggregates import parse_key
-from headwater.kafka import client_config
 from headwater.settings import Settings
-from headwater.topics import backfill_topic, state_topic
+from headwater.topics import backfill_topic
 from tests.processing import (
     ProcessorProcess,
     RawTopic,
     State,
     new_project,
-    processor,
     raw_record,
     read_events,
     storing,
     wait_processed,
 )
-from tests.waiting import wait_until
 
 COLLECTIONS = ("visits", "sign ups", "a/b")
 EVENTS = 60_000
@@ -134,72 +129,3 @@ def test_killed_and_terminated_workers_lose_and_repeat_nothing(kafka_settings: S
     finally:
         for worker in [*workers, *(worker for worker, _ in ended)]:
             worker.kill()
-
-
-@pytest.mark.timeout(240)
-def test_a_worker_stopped_past_its_session_wakes_and_changes_nothing(kafka_settings: Settings, tmp_path: Path) -> None:
-    settings = kafka_settings
-    project_id = new_project(settings)
-    compact_eagerly(settings)
-    # It settles rarely, so that it has unsettled work when it is stopped.
-    sleeper = ProcessorProcess(settings.model_copy(update={"settle_seconds": 5.0}), "sleeper", tmp_path)
-    other = None
-    try:
-        sleeper.wait_ready()
-        sent, written = 10_000, records(10_000)
-        send_events(settings, project_id, 0, sent, 0)
-        wait_processed(settings, written)
-        while State(settings).processed == written:  # until it is stopped between processing and settling
-            sleeper.signal(signal.SIGCONT)
-            send_events(settings, project_id, sent, 2_000, 0)
-            sent, written = sent + 2_000, written + records(2_000)
-            wait_until(lambda: sleeper.metric("headwater_processor_records_total") == written)  # noqa: B023 - called at once
-            sleeper.signal(signal.SIGSTOP)
-
-        other = ProcessorProcess(settings, "other", tmp_path)
-        send_events(settings, project_id, sent, 10_000, 2)
-        sent, written = sent + 10_000, written + records(10_000)
-        wait_processed(settings, written, 90)  # once the sleeper's session has timed out
-
-        sleeper.signal(signal.SIGCONT)
-        wait_until(lambda: sleeper.metric('headwater_processor_settles_total{outcome="fenced"}') > 0)
-        wait_until(lambda: sleeper.ready and other.ready and sleeper.metric("headwater_processor_partitions") == 2, 60)
-        send_events(settings, project_id, sent, 10_000, 2)
-        sent, written = sent + 10_000, written + records(10_000)
-        check_exact(settings, project_id, wait_processed(settings, written), sent)
-        assert sleeper.end() == 0
-        assert other.end() == 0
-    finally:
-        for worker in (sleeper, other):
-            if worker is not None:
-                worker.signal(signal.SIGCONT)
-                worker.kill()
-
-    wait_until(lambda: compacted(settings), 60, 1)
-    # A worker that has nothing of its own takes all from what compaction has left.
-    with processor(settings, "newcomer"):
-        send_events(settings, project_id, sent, 5_000, 1)
-        check_exact(settings, project_id, wait_processed(settings, written + records(5_000)), sent + 5_000)
-
-
-def compact_eagerly(settings: Settings) -> None:
-    """Let Kafka compact the state topic as soon and as much as it can."""
-    admin = AdminClient(client_config(settings))
-    eager = {
-        "segment.ms": "2000",
-        "segment.bytes": str(1024 * 1024),
-        "min.cleanable.dirty.ratio": "0.0",
-        "max.compaction.lag.ms": "1000",
-    }
-    resource = ConfigResource(
-        ConfigResource.Type.TOPIC,
-        state_topic(settings),
-        incremental_configs=[ConfigEntry(n, v, incremental_operation=AlterConfigOpType.SET) for n, v in eager.items()],
-    )
-    admin.incremental_alter_configs([resource])[resource].result(30)
-
-
-def compacted(settings: Settings) -> bool:
-    """Whether few watermarks are left of the many that were written."""
-    watermarks = sum(parse_key(key).kind == "watermark" for key, _, _ in State(settings).records)
-    return watermarks <= 4 * settings.raw_partitions

@@ -15,6 +15,7 @@ from headwater.local.ports import Ports
 from headwater.settings import Settings, load_settings
 from sinks.datums import Collection
 from tests.broker import Broker
+from tests.local_http import HTTP
 from tests.sinking import Tables, encoded, new_collection, produce, start_sink
 from tests.waiting import wait_until
 
@@ -40,7 +41,7 @@ def settings(broker: Broker, clickhouse: str, tmp_path: Path) -> Settings:
 def probe(settings: Settings, name: str) -> int:
     """The answer of a probe; 0 for none."""
     try:
-        return httpx.get(f"http://127.0.0.1:{settings.health_port}/{name}", timeout=LIMIT).status_code
+        return HTTP.get(f"http://127.0.0.1:{settings.health_port}/{name}", timeout=LIMIT).status_code
     except httpx.TransportError:
         return 0
 
