@@ -18,6 +18,7 @@ from headwater.local.child import Child
 from headwater.local.kafka import VERSION, KafkaNode
 from headwater.local.kafka_files import fetch_kafka
 from headwater.local.ports import Ports
+from tests.local_http import HTTP
 from tests.waiting import wait_until
 
 KAFKA_IMAGE = f"apache/kafka:{VERSION}"
@@ -129,7 +130,7 @@ def kafka_answers(bootstrap: str) -> bool:
 def clickhouse_answers(url: str) -> bool:
     """Whether ClickHouse's HTTP interface there answers."""
     with suppress(httpx.HTTPError):
-        return httpx.get(f"{url}/ping", timeout=2).status_code == httpx.codes.OK
+        return HTTP.get(f"{url}/ping", timeout=2).status_code == httpx.codes.OK
     return False
 
 

@@ -5,13 +5,17 @@ import secrets
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from xdist.scheduler import Scheduling
 
 from headwater.settings import PREFIX, Settings
 from tests import backends
+from tests.distribution import ByStack
 
 # A run in a shell's background ignores Ctrl-C, and the processes that tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -31,6 +35,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="embedded",
         help="Kafka and ClickHouse: our own; official images (needs Docker); or the ones in HEADWATER_KAFKA and HEADWATER_CLICKHOUSE",
     )
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    """How the processes of `scripts/test` share the tests."""
+    return ByStack(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +74,27 @@ def _clean_environment() -> Iterator[None]:
             if name.startswith(PREFIX):
                 patch.delenv(name)
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _loggers_are_not_cached() -> Iterator[None]:
+    """What a command configures in this process holds for loggers that were used before, too, and can be undone."""
+    configure = structlog.configure
+
+    def without_cache(**options: Any) -> None:
+        configure(**options | {"cache_logger_on_first_use": False})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(structlog, "configure", without_cache)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """A command that a test runs in this process, and that writes errors only, hides no warning from the next test."""
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.local_http import HTTP
 from tests.stack import RunningStack, environment
 from tests.waiting import wait_until
 
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.timeout(400)
 def metric(service: dict[str, Any], name: str) -> float:
     """A sample of a service's /metrics; 0 where it does not answer."""
     try:
-        text = httpx.get(f"http://127.0.0.1:{service['port']}/metrics", timeout=5).text
+        text = HTTP.get(f"http://127.0.0.1:{service['port']}/metrics", timeout=5).text
     except httpx.HTTPError:
         return 0.0
     return next((float(line.split(" ")[1]) for line in text.splitlines() if line.startswith(name + " ")), 0.0)
@@ -33,7 +34,7 @@ def metric(service: dict[str, Any], name: str) -> float:
 def live(status: dict[str, Any]) -> int:
     """The live total of the collection."""
     url = f"{status['url']}/3.0/projects/{status['project_id']}/live"
-    collections = httpx.get(url, headers={"Authorization": status["read_key"]}).json()["collections"]
+    collections = HTTP.get(url, headers={"Authorization": status["read_key"]}).json()["collections"]
     events: int = collections.get("spread", {"events": 0})["events"]
     return events
 

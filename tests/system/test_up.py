@@ -1,84 +1,27 @@
-"""The local stack as a user has it: through the command line, every process real."""
+"""The local stack as a user has it: through the command line, every process real. The stacks are those of each test."""
 
-import json
 import os
 import signal
 import stat
 import subprocess
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
 from headwater.local.state import read_state
 from headwater.settings import Settings
 from tests.backends import clickhouse_answers, kafka_answers
+from tests.local_http import HTTP
+from tests.system.stacks import Stack, new_stack
 from tests.waiting import wait_until
+
+__all__ = ["new_stack"]
 
 pytestmark = pytest.mark.timeout(600)
 SERVICES = ["clickhouse", "http", "kafka", "processor-1", "sink"]
-START_LIMIT = 240.0
-
-
-class Stack:
-    """The command line with one data directory."""
-
-    def __init__(self, data_dir: Path) -> None:
-        self.data_dir = data_dir
-
-    def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "headwater.cli", *arguments, "--data-dir", str(self.data_dir)]
-
-    def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        # Returns only when nobody holds the pipes: so it also shows that `up --detach` lets go of them.
-        done = subprocess.run(
-            self.command(*arguments), capture_output=True, text=True, timeout=START_LIMIT, check=False
-        )
-        assert done.returncode == code, done.stderr
-        return done
-
-    def status(self) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(self.run("status", "--json").stdout)
-        return answer
-
-    def came_back(self, names: Iterable[str]) -> bool:
-        """Whether these services were started again and are ready; all others are ready too."""
-        state = read_state(self.data_dir)
-        return state is not None and state.ready and all(state.services[name].restarts for name in names)
-
-    def runs(self, word: str) -> bool:
-        """Whether a process with this word in its command line was started for this data directory."""
-        with suppress(psutil.NoSuchProcess):
-            return any(word in process.cmdline() for process in self.processes())
-        return False
-
-    def processes(self) -> list[psutil.Process]:
-        """All processes that were started for this data directory, whoever their parent is now."""
-        found = []
-        for process in psutil.process_iter():
-            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                if any(str(self.data_dir) in word for word in (*process.cmdline(), *process.environ().values())):
-                    found.append(process)
-        return [process for process in found if process.pid != os.getpid()]
-
-
-@pytest.fixture
-def new_stack(tmp_path: Path) -> Iterator[Callable[[str], Stack]]:
-    stacks: list[Stack] = []
-
-    def make(name: str) -> Stack:
-        stacks.append(Stack(tmp_path / name))
-        return stacks[-1]
-
-    yield make
-    for stack in stacks:
-        stack.run("down")
 
 
 def collected(status: dict[str, Any], event: dict[str, Any] | None = None) -> Any:
@@ -107,8 +50,8 @@ def test_a_stack_from_its_first_start_to_its_end(new_stack: Callable[[str], Stac
     assert first["database"] == f"headwater_{first['project_id']}"
     assert len(first["project_id"]) == 24
     assert {len(first[key]) for key in ("master_key", "write_key", "read_key")} == {64}
-    assert httpx.get(f"{first['url']}/readyz").status_code == 200
-    assert httpx.post(first["clickhouse"], content="SELECT 1").text == "1\n"
+    assert HTTP.get(f"{first['url']}/readyz").status_code == 200
+    assert HTTP.post(first["clickhouse"], content="SELECT 1").text == "1\n"
     for private in ("deployment.json", "run/state.json"):
         assert stat.S_IMODE((stack.data_dir / private).stat().st_mode) == 0o600
     assert {path.name for path in (stack.data_dir / "logs").iterdir()} >= {"supervisor.log", "http.log", "sink.log"}
@@ -147,25 +90,6 @@ def test_a_stack_from_its_first_start_to_its_end(new_stack: Callable[[str], Stac
     assert stack.processes() == []
     assert list((stack.data_dir / "run").iterdir()) == []
     assert "No stack runs" in stack.run("down").stdout
-
-
-def test_two_stacks_side_by_side_and_ctrl_c(new_stack: Callable[[str], Stack], tmp_path: Path) -> None:
-    foreground, background = new_stack("foreground"), new_stack("background")
-    with (tmp_path / "foreground.txt").open("w") as output:
-        process = subprocess.Popen(foreground.command("up"), stdout=output, stderr=output, start_new_session=True)
-    try:
-        background.run("up", "--detach")
-        wait_until(lambda: "Headwater is ready" in (tmp_path / "foreground.txt").read_text(), START_LIMIT)
-        one, other = foreground.status(), background.status()
-        for name in ("url", "kafka", "clickhouse", "project_id"):
-            assert one[name] != other[name]
-        process.send_signal(signal.SIGINT)
-        assert process.wait(90) == 0
-    finally:
-        process.kill()
-        process.wait()
-    assert foreground.processes() == []
-    assert background.status()["ready"]
 
 
 def test_ctrl_c_while_kafka_is_prepared_leaves_nothing(new_stack: Callable[[str], Stack]) -> None:

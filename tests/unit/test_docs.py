@@ -1,6 +1,8 @@
 """Everything public is documented: the generated pages are up to date, and the written ones name what there is."""
 
 import ast
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,31 @@ def test_the_analysts_reference_has_every_analysis_parameter_and_operator() -> N
 def test_metrics_are_named_with_their_unit() -> None:
     from headwater.metrics import METRICS
 
-    units = ("_total", "_seconds", "_records", "_partitions", "_paused", "_ids")
+    units = ("_total", "_seconds", "_records", "_partitions", "_paused", "_reached", "_ids", "_info")
     names = [metric._name + ("_total" if metric._type == "counter" else "") for metric in METRICS]
     assert [name for name in names if not name.startswith("headwater_") or not name.endswith(units)] == []
+
+
+ENDS = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
+
+
+def test_the_page_for_operators_names_metrics_that_there_are() -> None:
+    from headwater.metrics import registry
+
+    samples = {metric.name + end for metric in registry.collect() for end in ENDS[metric.type]}
+    text = (ROOT / "docs" / "watching.md").read_text()
+    named = set(re.findall(r"\bheadwater_[a-z_]+", text))
+    stems = {metric.name for metric in registry.collect() if metric.type == "histogram"}
+    assert len(named) > 20
+    assert named <= samples | stems
+    rules = re.findall(r"^    expr: (.+)$", text, re.MULTILINE)
+    assert len(rules) > 10
+    assert [rule for rule in rules if not re.search(r"headwater_[a-z_]+", rule)] == []
+
+
+def test_the_page_of_faults_is_what_its_run_left() -> None:
+    """docs/faults.md is made of docs/faults.json alone; both come from `scripts/faults`."""
+    from tests.faults.matrix import report
+
+    written = json.loads(report.RECORD.read_text()) if report.RECORD.exists() else None
+    assert (report.PAGE.read_text() if report.PAGE.exists() else None) == (written and report.page(written))

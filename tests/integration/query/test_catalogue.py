@@ -47,7 +47,7 @@ def test_answers_are_the_same(clickhouse: str, client: Client, monkeypatch: pyte
         found = []
         for i, path in enumerate(PATHS):
             other = PATHS[i - 1]
-            for analysis in METRICS:
+            for analysis in METRICS[i % 3 :: 3]:  # a third of them, others at each path
                 params = {"target_property": path, "percentile": 75, "group_by": other}
                 found.append(ask(client, known, project_id, analysis, **params))
             for operator, value in (

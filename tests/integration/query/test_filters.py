@@ -73,7 +73,7 @@ def collection(clickhouse: str) -> Iterator[Collection]:
         yield Collection(transport, events)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(wanted=st.lists(filters(), max_size=3))
 def test_filters_choose_what_python_chooses(collection: Collection, wanted: list[dict[str, Any]]) -> None:
     passing = {one["id"] for one in collection.events if all(oracle.matches(each, one) for each in wanted)}

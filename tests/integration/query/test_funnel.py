@@ -128,7 +128,7 @@ def expected(stored: Store, wanted: list[dict[str, Any]], ordered: bool, window:
     return passed
 
 
-@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(wanted=funnels(), hours=st.sampled_from([None, 0, 1, 5, 30]), known=st.booleans())
 def test_funnels_count_whom_python_counts(
     stored: Store, wanted: list[dict[str, Any]], hours: int | None, known: bool

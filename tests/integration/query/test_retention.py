@@ -96,7 +96,7 @@ def expected(stored: Store, question: dict[str, Any], now: int) -> list[tuple[in
     return rows
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     unit=st.sampled_from(["day", "week", "month"]),
     units=st.integers(1, 9),
