@@ -219,19 +219,19 @@ def create_base_topics(settings: Settings) -> set[str]:
 def wait_for_base_topics(settings: Settings, stopping: threading.Event) -> bool:
     """Block until Kafka can be reached and has the base topics, made here where they are missing; False when told to stop.
 
-    One line in the log says what is waited for, and one that it is over.
+    A line in the log says why it is waited for, one for each reason, and one that it is over.
     """
     admin = AdminClient(client_config(settings) | {"log_level": 0})
-    said = ""
+    said: set[str] = set()
     while not stopping.is_set():
         try:
             admin.list_topics(timeout=REACH_SECONDS)  # quick where Kafka cannot be reached
             create_base_topics(settings)
         except KafkaException as error:
             reason = error.args[0].str()
-            if reason != said:
+            if reason not in said:
                 log.warning("Kafka cannot be used yet; trying until it can", kafka=settings.kafka, error=reason)
-                said = reason
+                said.add(reason)
             stopping.wait(RETRY_SECONDS)
         else:
             if said:

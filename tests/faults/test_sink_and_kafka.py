@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import httpx
+import orjson
 import pytest
 from pydantic import SecretStr
 
@@ -78,5 +79,10 @@ def test_a_sink_without_kafka_is_not_ready_until_it_is_back(broker: Broker, sett
         process.kill()
         process.wait()
     said = log.read_text()
-    assert said.count("Kafka cannot be used yet") == said.count("Kafka can be used") == 1
+    lines = [orjson.loads(line) for line in said.splitlines() if "cannot be used yet" in line]
+    reasons = [line["error"] for line in lines]
+    assert reasons and len(reasons) == len(set(reasons)), (
+        "a line for each reason: a Kafka that starts has another than none"
+    )
+    assert said.count("Kafka can be used") == 1
     assert "Traceback" not in said
