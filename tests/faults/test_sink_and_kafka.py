@@ -81,8 +81,7 @@ def test_a_sink_without_kafka_is_not_ready_until_it_is_back(broker: Broker, sett
     said = log.read_text()
     lines = [orjson.loads(line) for line in said.splitlines() if "cannot be used yet" in line]
     reasons = [line["error"] for line in lines]
-    assert reasons and len(reasons) == len(set(reasons)), (
-        "a line for each reason: a Kafka that starts has another than none"
-    )
+    assert reasons
+    assert len(reasons) == len(set(reasons)), "a line for each reason: a Kafka that starts has another than none"
     assert said.count("Kafka can be used") == 1
     assert "Traceback" not in said
