@@ -72,11 +72,14 @@ class Refresher:
                 await self._look()
 
     async def _look(self) -> None:
-        try:
-            jobs = [job for source in self._sources for job in await source.jobs()]
-        except QueryError as error:
-            log.warning("cannot see what is to be refreshed", error=error.message, cause=str(error.__cause__)[:500])
-            return
+        jobs: list[Job] = []
+        for source in self._sources:
+            try:
+                jobs += await source.jobs()
+            except QueryError as error:
+                log.warning("cannot see what is to be refreshed", error=error.message, cause=str(error.__cause__)[:500])
+            except Exception:  # a fault of ours: what others have is refreshed all the same
+                log.exception("cannot see what is to be refreshed")
         now = time.time()
         due = [job for job in jobs if max(job.due, self._not_before.get(job.name, 0.0)) <= now]
         for job in sorted(due, key=lambda job: job.due):
@@ -92,5 +95,8 @@ class Refresher:
         except QueryError as error:
             self._not_before[job.name] = time.time() + RETRY_SECONDS
             log.warning("refresh failed", name=job.name, error=error.name, message=error.message)
+        except Exception:  # a fault of ours: said once a while, not twice a second
+            self._not_before[job.name] = time.time() + RETRY_SECONDS
+            log.exception("refresh failed", name=job.name)
         finally:
             del self._running[job.name]

@@ -132,6 +132,9 @@ class Deleter:
                 log.warning("sink.deletion_fails", deletion=deletion.id, error=str(error)[:1000])
             self._failing = True
             return False
+        except Exception:  # a fault of ours: the deletions of others go on, and this one is tried again
+            log.exception("sink.deletion_fails", deletion=deletion.id)
+            return False
         self._failing = False
         return True
 

@@ -221,6 +221,31 @@ def test_one_sink_does_deletions_and_another_when_it_is_gone(
     assert tables.count(collection) == 0
 
 
+def test_a_deletion_that_meets_a_fault_holds_up_no_other(
+    settings: Settings, tables: Tables, writer: DeletionWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, fine = new_collection(), new_collection()
+    for one in (broken, fine):
+        produce(settings, one, [encoded(one, {"n": 1})])
+    delete_rows = Table.delete
+
+    def with_a_fault(table: Table, stop: threading.Event) -> bool:
+        if faulty and table._deletion.project_id == broken.project_id:
+            raise RuntimeError("a fault of ours")
+        return delete_rows(table, stop)
+
+    faulty = True
+    monkeypatch.setattr(Table, "delete", with_a_fault)
+    with running_sink(settings):
+        wait_until(lambda: tables.count(broken) == tables.count(fine) == 1)
+        first = delete(writer, broken)
+        wait_done(writer, delete(writer, fine))
+        assert tables.count(broken) == 1
+        faulty = False
+        wait_done(writer, first)
+        assert tables.count(broken) == 0
+
+
 def test_hostile_names(settings: Settings, tables: Tables, writer: DeletionWriter) -> None:
     collection = new_collection("a `b\\' c")
     name = "we`ir\\d 'n😀 {p0:String} )"
