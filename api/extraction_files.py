@@ -133,8 +133,14 @@ class ExtractionFiles:
 
     def _write(self, about: dict[str, Any]) -> None:
         """Write a file; from its beginning where a deletion is done meanwhile."""
-        while not self._written(about):
-            log.info("extraction begun again", project=about["project_id"], extraction=about["id"])
+        where = {"project": about["project_id"], "extraction": about["id"]}
+        try:
+            while not self._written(about):
+                log.info("extraction begun again", **where)
+        except Exception:  # a fault of ours, or no room to say how it ended: who asks should not wait for ever
+            log.exception("extraction failed", **where)
+            with suppress(OSError):
+                self._note(about | _failed("InternalServerError", "An error on our side; it is in the log."))
 
     def _written(self, about: dict[str, Any]) -> bool:
         """Whether writing it has come to an end, good or bad; False where it may hold what was deleted meanwhile."""
@@ -160,10 +166,10 @@ class ExtractionFiles:
         except QueryError as error:
             if self._stopping.is_set():
                 return True
-            about |= {"status": "failed", "error": {"error_code": error.name, "message": error.message}}
+            about |= _failed(error.name, error.message)
             log.warning("extraction failed", project=about["project_id"], extraction=about["id"], error=error.name)
         except OSError as error:
-            about |= {"status": "failed", "error": {"error_code": "InternalServerError", "message": "No room for it."}}
+            about |= _failed("InternalServerError", "No room for it.")
             log.error("extraction not written", project=about["project_id"], extraction=about["id"], cause=str(error))
         finally:
             part.unlink(missing_ok=True)
@@ -175,12 +181,15 @@ class ExtractionFiles:
         place = self._place(about)
         place.mkdir(parents=True, exist_ok=True)
         fresh = place / "about.new"
-        fresh.write_bytes(orjson.dumps(about))
+        with fresh.open("wb") as file:
+            file.write(orjson.dumps(about))
+            file.flush()
+            os.fsync(file.fileno())
         fresh.replace(place / "about.json")
 
     def _all(self, project: str, extraction: str = "*") -> Iterator[dict[str, Any]]:
         for path in self._folder.glob(f"{project}/{extraction}/about.json"):
-            with suppress(OSError):  # forgotten meanwhile
+            with suppress(OSError, ValueError):  # forgotten meanwhile, or damaged: then it is none
                 yield orjson.loads(path.read_bytes())
 
     def _forget_old(self, project_id: str) -> None:
@@ -231,6 +240,11 @@ def _may_see(grant: Grant, about: Mapping[str, Any]) -> bool:
 def _may_have(grant: Grant, about: Mapping[str, Any]) -> bool:
     """Whether an extraction was made under all filters that the key has by now."""
     return all(one in about.get("filters", []) for one in grant.filters)
+
+
+def _failed(name: str, message: str) -> dict[str, Any]:
+    """What is known of an extraction that came to nothing, at this moment."""
+    return {"status": "failed", "error": {"error_code": name, "message": message}, "finished": _now()}
 
 
 def _now() -> int:

@@ -162,9 +162,19 @@ def test_files_outlive_restarts_and_end(settings: Settings, tmp_path: Path) -> N
     unfinished = {name: value for name, value in noted.items() if name not in ("finished", "file", "bytes")}
     (left / "about.json").write_bytes(orjson.dumps(unfinished | {"id": "f" * 32, "status": "processing"}))
     (left / "part").write_bytes(b"half")
+    odd = left.with_name("e" * 32)  # of a version that had other rules
+    odd.mkdir()
+    (odd / "about.json").write_bytes(
+        orjson.dumps(unfinished | {"id": odd.name, "status": "processing", "parameters": {}})
+    )
+    damaged = left.with_name("d" * 32)
+    damaged.mkdir()
+    (damaged / "about.json").write_bytes(b'{"id":')
     with served(settings, tmp_path, project) as api, api.client() as http:
         path = f"/extractions/{'f' * 32}"
         wait_until(lambda: http.get(path).json()["status"] == "done", 30)
+        wait_until(lambda: http.get(f"/extractions/{odd.name}").json()["status"] == "failed", 30)
+        assert http.get(f"/extractions/{damaged.name}").status_code == 404
         files = [gzip.decompress(http.get(f"/extractions/{each}/file").content) for each in ("f" * 32, done)]
         assert files[0] == files[1]
         assert len(orjson.loads(files[0])["result"]) == 50
