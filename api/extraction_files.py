@@ -22,6 +22,7 @@ import orjson
 import structlog
 
 from api.connections import Connections
+from headwater.atomic_file import replace_file
 from headwater.control import ControlPlane, Grant
 from headwater.query import QueryError
 from headwater.query.catalogue import TypeCatalogue
@@ -180,12 +181,7 @@ class ExtractionFiles:
         """Keep what is known, whole or not at all."""
         place = self._place(about)
         place.mkdir(parents=True, exist_ok=True)
-        fresh = place / "about.new"
-        with fresh.open("wb") as file:
-            file.write(orjson.dumps(about))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(place / "about.json")
+        replace_file(place / "about.json", orjson.dumps(about))
 
     def _all(self, project: str, extraction: str = "*") -> Iterator[dict[str, Any]]:
         for path in self._folder.glob(f"{project}/{extraction}/about.json"):

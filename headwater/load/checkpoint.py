@@ -1,11 +1,13 @@
 """How far a file has been loaded: a small file in the data directory, so that an interrupted load goes on where it was."""
 
 import hashlib
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import orjson
+
+from headwater.atomic_file import replace_file
+from headwater.load.source import FormatError
 
 
 @dataclass
@@ -23,11 +25,9 @@ class Checkpoint:
     finished: bool = False
 
     def save(self, path: Path) -> None:
-        """Write it, whole or not at all."""
+        """Write it, whole or not at all. Raises OSError."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".new")
-        temporary.write_bytes(orjson.dumps(asdict(self)))
-        os.replace(temporary, path)
+        replace_file(path, orjson.dumps(asdict(self)))
 
 
 def checkpoint_path(data_dir: Path, identity: str, *what: str) -> Path:
@@ -37,8 +37,13 @@ def checkpoint_path(data_dir: Path, identity: str, *what: str) -> Path:
 
 
 def read_checkpoint(path: Path, now: str) -> Checkpoint:
-    """The checkpoint at `path`, a fresh one that starts `now` where there is none."""
+    """The checkpoint at `path`, a fresh one that starts `now` where there is none. Raises FormatError for a damaged one."""
     try:
         return Checkpoint(**orjson.loads(path.read_bytes()))
     except FileNotFoundError:
         return Checkpoint(now)
+    except (ValueError, TypeError):
+        raise FormatError(
+            f"{path}, which says how far it was loaded, is damaged; remove that file to load all of it again: "
+            "the same events, but those without a time of their own"
+        ) from None

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from headwater.atomic_file import replace_file
+
 READER_SECONDS = 0.5
 STARTING_SECONDS = 2.0
 
@@ -98,10 +100,7 @@ def remove_state(data_dir: Path) -> None:
 
 def write_private(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON in one step to a file that only this user can read."""
-    new = path.with_name(path.name + ".new")
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump(content, file, indent=1)
-    new.replace(path)
+    replace_file(path, json.dumps(content, indent=1).encode(), 0o600)
 
 
 def is_running(data_dir: Path) -> bool:

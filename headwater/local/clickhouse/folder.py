@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import IO
 
+from headwater.atomic_file import replace_file
+
 LAYOUT = 1
 """The layout of the folder: raised when a change makes older folders unreadable."""
 
@@ -72,9 +74,7 @@ def check_version(folder: Path, engine: str) -> None:
             return
     elif (folder / "engine").exists():
         raise FolderError(f"{folder} holds data but no version.json, so its version is unknown; use another folder")
-    fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps({"layout": LAYOUT, "engine": engine}) + "\n")
-    fresh.replace(path)
+    replace_file(path, json.dumps({"layout": LAYOUT, "engine": engine}).encode() + b"\n")
 
 
 def _numbers(version: str) -> tuple[int, ...]:

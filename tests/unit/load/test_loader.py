@@ -20,6 +20,7 @@ from headwater.load.loader import Loader, LoadError, as_time
 from headwater.load.mapping import Columns
 from headwater.load.rows import Row
 from headwater.load.sending import Request
+from headwater.load.source import FormatError
 
 START = "2026-01-31T12:00:00.000+00:00"
 
@@ -248,3 +249,11 @@ def test_each_way_of_loading_a_file_has_a_checkpoint_of_its_own(tmp_path: Path) 
         for what in (("i", "p", "c"), ("j", "p", "c"), ("i", "q", "c"), ("i", "p", "cc"))
     }
     assert len(paths) == 4
+
+
+@pytest.mark.parametrize("content", [b"", b'{"started_at":', b"[]", b'{"lines":1}'])
+def test_a_damaged_checkpoint_is_named_and_not_taken_for_none(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "checkpoint.json"
+    path.write_bytes(content)
+    with pytest.raises(FormatError, match=f"{path}.* remove that file"):
+        read_checkpoint(path, START)
