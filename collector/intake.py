@@ -27,6 +27,7 @@ from headwater.dead_letters import GivenUp, dead_letter
 from headwater.dead_letters.letter import place_of
 from headwater.identity import origin_id
 from headwater.kafka import client_config, durable_producer_config
+from headwater.membership import Membership, StrandedError, closed_at_last
 from headwater.origin import headers_of, origin_in
 from headwater.rules import RuleError, explain_broken, parse_json, timestamp_text
 from headwater.settings import Settings
@@ -73,20 +74,22 @@ class Intake:
         """Begin anew after whatever went wrong: what was not committed is read again."""
         while not self._stopping.is_set():
             try:
-                with _consumer(self._settings) as consumer:
-                    self._take(consumer)
-            except (KafkaException, _NotNowError) as error:
+                membership = Membership(self._settings)
+                with closed_at_last(_consumer(self._settings, membership)) as consumer:
+                    self._take(consumer, membership)
+            except (KafkaException, StrandedError, _NotNowError) as error:
                 reason = error.args[0].str() if isinstance(error, KafkaException) else str(error)
                 log.warning("topics of producers cannot be taken in; trying again", error=reason)
             except Exception:  # a fault of ours: nothing was committed, and the requests of others go on
                 log.exception("topics of producers cannot be taken in; trying again")
             self._stopping.wait(RETRY_SECONDS)
 
-    def _take(self, consumer: Consumer) -> None:
+    def _take(self, consumer: Consumer, membership: Membership) -> None:
         places = _Places()
         consumer.subscribe([in_pattern(self._settings.topic_prefix)], on_assign=places.assigned)
         producer: Producer | None = None  # most deployments have no such topic
         while not self._stopping.is_set():
+            membership.check()
             first = consumer.poll(POLL_SECONDS)
             if first is None:
                 continue
@@ -222,9 +225,8 @@ def _reason(event: object, error: RuleError) -> str:
     return "too_large" if isinstance(error, TooLargeError) else "invalid_event"
 
 
-@contextmanager
-def _consumer(settings: Settings) -> Iterator[Consumer]:
-    consumer = Consumer(
+def _consumer(settings: Settings, membership: Membership) -> Consumer:
+    return Consumer(
         client_config(settings)
         | {
             "group.id": f"{settings.topic_prefix}.intake",
@@ -236,13 +238,10 @@ def _consumer(settings: Settings) -> Iterator[Consumer]:
             "isolation.level": "read_committed",
             "fetch.wait.max.ms": 100,
             "queued.max.messages.kbytes": 8_192,
-        },
+        }
+        | membership.config(),
         logger=logging.getLogger("headwater.collector.kafka"),
     )
-    try:
-        yield consumer
-    finally:
-        consumer.close()
 
 
 def _begun(settings: Settings) -> Producer:

@@ -31,6 +31,12 @@ class Deadline:
         end_undone(seconds=self._seconds, **self._undone())
 
 
+def end_stranded(reason: str) -> None:
+    """End this process now, with 1 and a line that says why; a client that waits for Kafka for ever does not hold it up."""
+    log.error("ended, to be started again", error=reason)
+    os._exit(1)
+
+
 def end_undone(**what: object) -> None:
     """End this process now, with UNDONE and a line that says what it did not do; threads that wait for Kafka do not hold it up."""
     log.warning("stopped before all was done", **what)

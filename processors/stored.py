@@ -1,6 +1,7 @@
 """What sinks have stored: where the topics of collections end, and what the sinks' group has committed in them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.cimpl import OFFSET_END
@@ -20,25 +21,45 @@ class Stored:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._consumer = Consumer(
-            client_config(settings)
+        self._settings = settings
+        self._consumer = self._new_consumer()
+        self._partitions: dict[str, int] = {}
+
+    def ask(self, topics: Iterable[str]) -> tuple[Ends, Ends]:
+        """The ends of topics, and the offsets that the sinks' group has committed. What does not exist is in neither."""
+        with self._renewing():
+            places = [(topic, partition) for topic in topics for partition in range(self._partitions_of(topic))]
+            ends = self._ends(places)
+            return ends, self._committed(ends)
+
+    def ends(self, places: Iterable[tuple[str, int]]) -> Ends:
+        """The ends of partitions (topic and number); of those that exist."""
+        with self._renewing():
+            return self._ends(places)
+
+    @contextmanager
+    def _renewing(self) -> Iterator[None]:
+        """Ask by a new client from the next time on, where this one got no answer: one whose broker hung may get none any more."""
+        consumer = self._consumer
+        try:
+            yield
+        except KafkaException:
+            if self._consumer is consumer:
+                self._consumer = self._new_consumer()
+            raise
+
+    def _new_consumer(self) -> Consumer:
+        return Consumer(
+            client_config(self._settings)
             | {
-                "group.id": sink_group(settings),
+                "group.id": sink_group(self._settings),
                 "enable.auto.commit": False,
                 "isolation.level": "read_uncommitted",
                 "log_level": 0,
             }
         )
-        self._partitions: dict[str, int] = {}
 
-    def ask(self, topics: Iterable[str]) -> tuple[Ends, Ends]:
-        """The ends of topics, and the offsets that the sinks' group has committed. What does not exist is in neither."""
-        places = [(topic, partition) for topic in topics for partition in range(self._partitions_of(topic))]
-        ends = self.ends(places)
-        return ends, self._committed(ends)
-
-    def ends(self, places: Iterable[tuple[str, int]]) -> Ends:
-        """The ends of partitions (topic and number); of those that exist."""
+    def _ends(self, places: Iterable[tuple[str, int]]) -> Ends:
         asked = [TopicPartition(topic, partition, OFFSET_END) for topic, partition in places]
         ends = {}
         for place in self._consumer.offsets_for_times(asked, timeout=ANSWER_SECONDS) if asked else ():

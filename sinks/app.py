@@ -15,8 +15,9 @@ from headwater.dead_letters.limit import SEEN_SECONDS, LimitReachedError, say_li
 from headwater.health import serve_health
 from headwater.kafka import client_config, has_topic, wait_for_base_topics
 from headwater.logs import configure_logs
+from headwater.membership import StrandedError
 from headwater.settings import Settings
-from headwater.stopping import Deadline, end_undone
+from headwater.stopping import Deadline, end_stranded, end_undone
 from headwater.topics import dead_letters_topic
 from sinks.clickhouse import ClickHouse
 from sinks.consumer import Sink
@@ -36,7 +37,7 @@ def run(settings: Settings) -> None:
     """Run a sink until SIGTERM or SIGINT; then it stores and commits what it can in a few seconds, and this returns.
 
     Where something is left, the process ends with `headwater.stopping.UNDONE` and a line that says what; it is read again. To be called in the main thread. Raises SettingsError without a secret. Exits with 1, and a line in the log, when Kafka
-    tells this member to go. Where Kafka is away it waits, not ready.
+    tells this member to go, or it has lost its group while Kafka answers others. Where Kafka is away it waits, not ready.
     """
     settings.required_secret()
     configure_logs(settings, "sink")
@@ -94,6 +95,8 @@ def _serve(settings: Settings, clickhouse: ClickHouse, stop: threading.Event, le
                 sink.run(stop, left)
                 if left:
                     end_undone(**left)
+    except StrandedError as error:
+        end_stranded(str(error))
     except LimitReachedError as error:
         say_limit_reached("sink", str(error))
         stop.wait(SEEN_SECONDS)

@@ -14,6 +14,7 @@ from confluent_kafka.cimpl import OFFSET_END
 
 from headwater import metrics
 from headwater.kafka import client_config, sink_group
+from headwater.membership import Membership, StrandedError
 from headwater.readiness import Trouble
 from headwater.settings import Settings
 from headwater.topics import collections_pattern, control_topic
@@ -96,8 +97,9 @@ class Sink:
         )
         self._confirm = store.confirm
         self._inserters = Inserters(lambda batch: store.store(batch.topic, batch.records), INSERTERS)
+        self._membership = Membership(settings)
         self._consumer = Consumer(
-            consumer_config(settings) | {"on_commit": self._commit_answered},
+            consumer_config(settings) | self._membership.config() | {"on_commit": self._commit_answered},
             logger=logging.getLogger("headwater.sink.kafka"),
         )
         self._owned: set[Partition] = set()
@@ -131,6 +133,7 @@ class Sink:
     def problems(self) -> list[str]:
         """Why this member does not store what comes, a line each. From any thread."""
         found = [] if self.joined else ["not a member of the sinks' group yet"]
+        found += self._membership.problems()
         found += self._failing.lines("inserts fail", FAILING_SECONDS)
         found += self._uncommitted.lines("offsets cannot be committed", FAILING_SECONDS)
         turned, waited = time.monotonic() - self._turned_at, self._waited
@@ -148,19 +151,25 @@ class Sink:
     def run(self, stop: threading.Event, left: dict[str, object] | None = None) -> None:
         """Work until `stop` is set; then store and commit what can be in a few seconds, and leave.
 
-        `left` says what is not stored or committed then: nothing where it stays empty. Raises KafkaException when Kafka tells this member to go, such as when another took its name.
+        `left` says what is not stored or committed then: nothing where it stays empty. Raises KafkaException when Kafka tells this member to go, such as when another took its name,
+        and StrandedError when it has lost its group and only a new process helps; its consumer is left open then.
         """
         self._subscribe()
+        closes = True
         try:
             while not stop.is_set():
                 self._turn()
             self._drain({} if left is None else left)
+        except StrandedError:
+            closes = False
+            raise
         finally:
-            if not left:  # else closing waits for Kafka, which does not answer, and who gave `left` ends the process
+            if closes and not left:  # else closing waits for Kafka, which does not answer, and the process is ended
                 self._consumer.close()
             self._observe(time.monotonic())
 
     def _turn(self) -> None:
+        self._membership.check()
         now = self._turned_at = time.monotonic()
         self._start_inserts(now)
         self._finish_inserts(0.0)

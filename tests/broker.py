@@ -30,6 +30,11 @@ class Broker:
         self._child = Child(self._node.command(), self._node.environment(self._jars), self._out)
         wait_until(lambda: kafka_answers(self.bootstrap), START_LIMIT)
 
+    def configure(self, name: str, value: object) -> None:
+        """Have it start with this, the next time."""
+        with (self._node.folder / "server.properties").open("a") as file:
+            file.write(f"{name}={value}\n")
+
     def signal(self, number: int) -> None:
         """Send a signal to it."""
         os.killpg(self._child.pid, number)

@@ -134,12 +134,12 @@ def running_sink(settings: Settings) -> Iterator[Sink]:
     assert not failures, failures
 
 
-def start_sink(settings: Settings, log: Path) -> "subprocess.Popen[bytes]":
-    """A sink in a process of its own."""
+def start_sink(settings: Settings, log: Path, before: str = "") -> "subprocess.Popen[bytes]":
+    """A sink in a process of its own; `before` is Python that runs first."""
     wanted = settings.model_dump(exclude_none=True, exclude_defaults=True)
     secret = {"secret": settings.required_secret()}
     environment = {PREFIX + name.upper(): str(value) for name, value in (wanted | secret).items()}
-    program = "from headwater.settings import load_settings; from sinks.app import run; run(load_settings())"
+    program = f"{before}\nfrom headwater.settings import load_settings; from sinks.app import run; run(load_settings())"
     with log.open("ab") as out:
         return subprocess.Popen([sys.executable, "-c", program], env=os.environ | environment, stderr=out, stdout=out)
 

@@ -1,15 +1,18 @@
 """Who of several replicas does what only one should: the one that has a partition of a consumer group."""
 
 import threading
+from functools import partial
 
 import structlog
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from headwater.kafka import client_config
+from headwater.membership import Membership, StrandedError, closed_at_last
 from headwater.settings import Settings
 from headwater.topics import control_topic
 
 POLL_SECONDS = 0.2
+RETRY_SECONDS = 1.0
 SESSION_SECONDS = 10  # a holder that died is followed after this long
 
 log = structlog.get_logger("headwater.lease")
@@ -43,7 +46,20 @@ class Lease:
             self._thread.join()
 
     def _hold(self) -> None:
+        """Begin anew after whatever went wrong."""
+        while not self._stopping.is_set():
+            try:
+                self._be_a_member()
+            except StrandedError as error:
+                log.warning("lease cannot be held; trying again", name=self._name, error=str(error))
+            except Exception:  # a fault of ours: who holds no lease would refresh nothing for ever
+                log.exception("lease cannot be held; trying again", name=self._name)
+            self._stopping.wait(RETRY_SECONDS)
+
+    def _be_a_member(self) -> None:
         topic = control_topic(self._settings)
+        held = self._held = threading.Event()  # a member's own: one that is let go of tells the next nothing
+        membership = Membership(self._settings)
         consumer = Consumer(
             client_config(self._settings)
             | {
@@ -53,16 +69,22 @@ class Lease:
                 "heartbeat.interval.ms": 1_000,
                 "topic.metadata.refresh.interval.ms": 5_000,
             }
+            | membership.config()
         )
-        try:
-            consumer.subscribe([topic], on_assign=self._assigned, on_revoke=self._gone, on_lost=self._gone)
-            while not self._stopping.is_set():
-                consumer.poll(POLL_SECONDS)
-        finally:
-            self._held.clear()
-            consumer.close()
 
-    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        def gone(_consumer: Consumer, _partitions: list[TopicPartition]) -> None:
+            held.clear()
+
+        try:
+            with closed_at_last(consumer):
+                consumer.subscribe([topic], on_assign=partial(self._assigned, held), on_revoke=gone, on_lost=gone)
+                while not self._stopping.is_set():
+                    membership.check()
+                    consumer.poll(POLL_SECONDS)
+        finally:
+            held.clear()
+
+    def _assigned(self, held: threading.Event, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
             consumer.assign(partitions)
             consumer.pause(partitions)  # the partition is a token: its records are the followers' to read
@@ -70,8 +92,5 @@ class Lease:
             log.warning("lease cannot be held", name=self._name, error=error.args[0].str())
             return
         if partitions:
-            self._held.set()
+            held.set()
             log.info("lease held", name=self._name)
-
-    def _gone(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._held.clear()

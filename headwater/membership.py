@@ -1,0 +1,100 @@
+"""Whether a consumer is still a member of its group that gets anywhere, as its client's statistics tell, and what to do where it is not.
+
+librdkafka can lose a group for good: after a broker that hung it drops its handle of it and looks for the group's coordinator among
+none, for ever, while every new client is answered. It reports no error; only its statistics show it.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+from confluent_kafka import Consumer
+from confluent_kafka.admin import AdminClient
+
+from headwater.kafka import client_config, has_topic
+from headwater.readiness import Trouble
+from headwater.settings import Settings
+from headwater.topics import control_topic
+
+STATISTICS_SECONDS = 2
+SAID_SECONDS = 5.0  # a group whose coordinator moves is found again within these
+ASK_SECONDS = 2.0
+ANSWER_SECONDS = 1.0
+STRANDED_SECONDS = 20.0  # twice a session: what finds its group by itself has done so by then
+LEAVING = ("wait-unassign-to-complete", "wait-incr-unassign-to-complete")
+
+
+class StrandedError(Exception):
+    """A consumer has lost its group while Kafka answers others: only a new consumer helps."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the group's coordinator is not found any more, though Kafka answers; beginning with a new consumer"
+        )
+
+
+class Membership:
+    """One consumer's. `answers`: whether Kafka answers a new client; blocks a second."""
+
+    def __init__(self, settings: Settings, answers: Callable[[], bool] | None = None) -> None:
+        self._answers = answers or (lambda: kafka_answers(settings))
+        self._lost = Trouble()
+        self._asked_at = 0.0
+        self._answered_since: float | None = None  # while the group is lost
+
+    def config(self) -> dict[str, Any]:
+        """What the consumer's configuration needs. It has to be polled, which it has anyway."""
+        return {"statistics.interval.ms": STATISTICS_SECONDS * 1000, "stats_cb": self.told}
+
+    def told(self, statistics: str) -> None:
+        """The client's statistics, as JSON (librdkafka's STATISTICS.md)."""
+        group = orjson.loads(statistics).get("cgrp")
+        if group is None:
+            return
+        if group["state"] == "up" and group["join_state"] not in LEAVING:
+            self._lost.mended()
+        else:
+            self._lost.failed()
+
+    def problems(self) -> list[str]:
+        """A line where the group has been lost for longer than passes by itself. From any thread."""
+        return self._lost.lines("the consumer group's coordinator is not found", SAID_SECONDS)
+
+    def check(self) -> None:
+        """Raise StrandedError where only a new consumer helps. To be called in each turn of the thread that polls; blocks up to a
+        second, every other second, while the group is lost, and not at all else."""
+        if self._lost.seconds is None:
+            self._answered_since = None
+            return
+        now = time.monotonic()
+        if now - self._asked_at < ASK_SECONDS:
+            return
+        self._asked_at = now
+        if not self._answers():
+            self._answered_since = None
+        elif self._answered_since is None:
+            self._answered_since = now
+        elif now - self._answered_since >= STRANDED_SECONDS:
+            raise StrandedError
+
+
+def kafka_answers(settings: Settings) -> bool:
+    """Whether Kafka answers a client that is new. Blocks up to a second."""
+    return has_topic(AdminClient(client_config(settings) | {"log_level": 0}), control_topic(settings), ANSWER_SECONDS)
+
+
+@contextmanager
+def closed_at_last(consumer: Consumer) -> Iterator[Consumer]:
+    """Closes it at the end; a stranded one in a thread of its own, since closing may wait for its group for ever."""
+    try:
+        yield consumer
+    except StrandedError:
+        threading.Thread(target=consumer.close, name="closing", daemon=True).start()
+        raise
+    except BaseException:
+        consumer.close()
+        raise
+    consumer.close()

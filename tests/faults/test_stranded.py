@@ -1,0 +1,126 @@
+"""Kafka answers, and a consumer does not find its group: the sink says so and ends, to be started again; intake and lease begin anew.
+
+librdkafka gets there by itself after some hangs of Kafka, for ever (`scripts/faults --only kafka-stopped`), which cannot be had at will. A
+Kafka that cannot make the topic of groups' offsets brings it to the same states.
+"""
+
+import secrets
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import orjson
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+from pydantic import SecretStr
+
+from collector.intake import Intake
+from headwater import membership
+from headwater.control import ControlPlane, ControlWriter
+from headwater.kafka import client_config, create_base_topics, create_topics, durable_producer_config
+from headwater.local.ports import Ports
+from headwater.saved.lease import Lease
+from headwater.settings import Settings, load_settings
+from headwater.topics import in_topic
+from tests.broker import Broker
+from tests.collecting import raw_records
+from tests.local_http import HTTP
+from tests.sinking import Tables, encoded, new_collection, produce, start_sink
+from tests.waiting import wait_until
+
+LIMIT = 60.0
+QUICKLY = "from headwater import membership; membership.SAID_SECONDS, membership.STRANDED_SECONDS = 1.0, 5.0"
+REPLICAS = "offsets.topic.replication.factor"
+SAID = "the group's coordinator is not found any more, though Kafka answers; beginning with a new consumer"
+
+
+@pytest.fixture
+def settings(broker: Broker, clickhouse: str, tmp_path: Path) -> Settings:
+    """Of a deployment whose Kafka answers for topics, and not for groups."""
+    broker.kill()
+    broker.configure(REPLICAS, 3)
+    broker.start()
+    with closing(Ports()) as ports:
+        port = ports.claim(21323)
+    return load_settings(
+        data_dir=tmp_path,
+        secret=SecretStr(secrets.token_hex(32)),
+        kafka=broker.bootstrap,
+        clickhouse=clickhouse,
+        collection_partitions=1,
+        raw_partitions=1,
+        sink_flush_seconds=0.1,
+        health_port=port,
+    )
+
+
+def mend(broker: Broker) -> None:
+    broker.kill()
+    broker.configure(REPLICAS, 1)
+    broker.start()
+
+
+def test_a_sink_says_so_and_ends_and_the_next_stores(broker: Broker, settings: Settings, tmp_path: Path) -> None:
+    collection, log = new_collection(), tmp_path / "sink.log"
+    create_base_topics(settings)
+    produce(settings, collection, [encoded(collection, {"n": 1})])
+    process = start_sink(settings, log, QUICKLY)
+    try:
+        url = f"http://127.0.0.1:{settings.health_port}/readyz"
+        wait_until(lambda: "coordinator is not found, for " in _text(url), LIMIT)
+        assert process.wait(LIMIT) == 1
+        ends = [orjson.loads(line) for line in log.read_text().splitlines() if "to be started again" in line]
+        assert [(line["level"], line["error"]) for line in ends] == [("error", SAID)]
+        assert "Traceback" not in log.read_text()
+        mend(broker)
+        process = start_sink(settings, log)
+        with closing(Tables(settings)) as tables:
+            wait_until(lambda: tables.count(collection) == 1, LIMIT)
+        process.terminate()
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_intake_and_lease_begin_anew_until_they_get_there(
+    broker: Broker, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[membership.Membership] = []
+
+    class Seen(membership.Membership):
+        def __init__(self, *given: object) -> None:
+            super().__init__(*given)  # type: ignore[arg-type]
+            made.append(self)
+
+    monkeypatch.setattr(membership, "STRANDED_SECONDS", 2.0)
+    monkeypatch.setattr("collector.intake.Membership", Seen)
+    monkeypatch.setattr("headwater.saved.lease.Membership", Seen)
+    create_base_topics(settings)
+    plane, lease = ControlPlane(settings), Lease(settings, "test")
+    with plane.running(), ControlWriter(settings) as writer, Intake(settings, plane).running():
+        project = writer.create_project("p")
+        topic = in_topic(settings.topic_prefix, project.id, "c")
+        create_topics(AdminClient(client_config(settings)), [NewTopic(topic, 1, 1)])
+        producer = Producer(durable_producer_config(settings))
+        producer.produce(topic, b'{"n": 1}')
+        assert producer.flush(30) == 0
+        lease.start()
+        try:
+            wait_until(lambda: len(made) >= 6, LIMIT)  # each began anew twice, at least
+            assert not lease.held
+            assert raw_records(settings, project.id) == []
+            mend(broker)
+            wait_until(lambda: lease.held, LIMIT)
+            wait_until(lambda: len(raw_records(settings, project.id)) == 1, LIMIT)
+        finally:
+            lease.stop()
+
+
+def _text(url: str) -> str:
+    try:
+        return HTTP.get(url, timeout=LIMIT).text
+    except httpx.TransportError:  # it is not there yet
+        return ""
