@@ -86,13 +86,18 @@ def kafka_answers(settings: Settings) -> bool:
     return has_topic(AdminClient(client_config(settings) | {"log_level": 0}), control_topic(settings), ANSWER_SECONDS)
 
 
+def let_go(consumer: Consumer) -> None:
+    """Close a consumer in a thread of its own: one that has lost its group may wait for it for ever."""
+    threading.Thread(target=consumer.close, name="closing", daemon=True).start()
+
+
 @contextmanager
 def closed_at_last(consumer: Consumer) -> Iterator[Consumer]:
-    """Closes it at the end; a stranded one in a thread of its own, since closing may wait for its group for ever."""
+    """Closes it at the end; a stranded one as `let_go` does."""
     try:
         yield consumer
     except StrandedError:
-        threading.Thread(target=consumer.close, name="closing", daemon=True).start()
+        let_go(consumer)
         raise
     except BaseException:
         consumer.close()

@@ -17,8 +17,10 @@ import structlog
 from confluent_kafka import KafkaException
 
 from headwater import metrics
+from headwater.offsets import Place
 from headwater.settings import Settings
 from processors.backfill_reader import BackfillReader
+from processors.group_offsets import GroupOffsets, backfill_group
 from processors.pace import Pace
 from processors.stored import Stored
 from processors.window import Window
@@ -53,6 +55,7 @@ class Backfill:
         self._live_at = -math.inf
         self._partitions = settings.raw_partitions
         self._stored = Stored(settings)
+        self._told = GroupOffsets(settings, backfill_group(settings))
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="backfill")
         self._waiting_since = time.monotonic()
         self._said: WaitsFor | None = None
@@ -122,7 +125,8 @@ class Backfill:
             partition: self._reader.left(partition, history[partition], end) for (_, partition), end in ends.items()
         }
         if self._lag or any(lags.values()):
-            await self._in_thread(partial(self._reader.commit, history))
+            reached = {Place(self._reader.topic, partition): offset for partition, offset in history.items()}
+            await self._in_thread(partial(self._told.commit, reached))
         self._lag = sum(lags.values())
         metrics.processor_backfill_lag_records.clear()
         for partition, lag in lags.items():

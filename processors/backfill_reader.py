@@ -5,7 +5,7 @@ assigned the partitions whose twins of the raw topic are this worker's.
 """
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import structlog
 from aiokafka.structs import ConsumerRecord
@@ -34,7 +34,6 @@ class BackfillReader:
         self._consumer = Consumer(
             partition_reader_config(settings, self.topic)
             | {
-                "group.id": f"{settings.topic_prefix}.backfill",  # never joined; its offsets only inform
                 "fetch.wait.max.ms": IDLE_FETCH_MS,
                 "fetch.message.max.bytes": FETCH_BYTES,
                 "queued.max.messages.kbytes": QUEUED_KIB,
@@ -91,12 +90,6 @@ class BackfillReader:
         if self._ended.get(partition) == end and self._readings.get(partition, (0, -1))[1] == settled:
             return 0
         return max(0, end - settled)
-
-    def commit(self, offsets: Mapping[int, int]) -> None:
-        """Tell Kafka's tools how far this is. Does not wait for the answer; from any thread. Raises KafkaException."""
-        self._consumer.commit(
-            offsets=[TopicPartition(self.topic, partition, offset) for partition, offset in offsets.items()]
-        )
 
     def _turn_to_what_is_wanted(self) -> None:
         with self._lock:

@@ -5,13 +5,13 @@ Kafka that cannot make the topic of groups' offsets brings it to the same states
 """
 
 import secrets
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import httpx
 import orjson
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from pydantic import SecretStr
@@ -21,9 +21,12 @@ from headwater import membership
 from headwater.control import ControlPlane, ControlWriter
 from headwater.kafka import client_config, create_base_topics, create_topics, durable_producer_config
 from headwater.local.ports import Ports
+from headwater.offsets import Offsets, Place
 from headwater.saved.lease import Lease
 from headwater.settings import Settings, load_settings
-from headwater.topics import in_topic
+from headwater.topics import backfill_topic, in_topic
+from processors.backfill_reader import BackfillReader
+from processors.group_offsets import GroupOffsets, backfill_group
 from tests.broker import Broker
 from tests.collecting import raw_records
 from tests.local_http import HTTP
@@ -117,6 +120,48 @@ def test_intake_and_lease_begin_anew_until_they_get_there(
             wait_until(lambda: len(raw_records(settings, project.id)) == 1, LIMIT)
         finally:
             lease.stop()
+
+
+def test_history_is_read_on_while_no_commit_is_answered(broker: Broker, settings: Settings) -> None:
+    """As after a rebalance: the partition is let go and read from elsewhere. librdkafka begins none while a commit of the same client
+    waits for its answer."""
+    create_base_topics(settings)
+    producer = Producer(durable_producer_config(settings))
+    for _ in range(10):
+        producer.produce(backfill_topic(settings), b"x")
+    assert producer.flush(30) == 0
+    reader, told = BackfillReader(settings), GroupOffsets(settings, backfill_group(settings))
+
+    def offsets() -> list[int]:
+        blocks = reader.take(10, 0.1)
+        return [record.offset for record in blocks[0].records] if blocks else []
+
+    reader.read_from(0, 5, seek=1)
+    assert wait_until(offsets, LIMIT) == [5, 6, 7, 8, 9]
+    told.commit({Place(reader.topic, 0): 10})
+    reader.leave([0])
+    assert offsets() == []
+    reader.read_from(0, 8, seek=2)
+    assert wait_until(offsets, LIMIT) == [8, 9]
+
+
+def test_offsets_are_told_again_when_groups_are_back(
+    broker: Broker, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("processors.group_offsets.ANSWER_SECONDS", 1.0)
+    create_base_topics(settings)
+    group, place = backfill_group(settings), Place(backfill_topic(settings), 0)
+    told = GroupOffsets(settings, group)
+    told.commit({place: 1})
+    mend(broker)
+
+    def known() -> bool:
+        told.commit({place: 2})
+        with suppress(KafkaException):
+            return Offsets(settings, 5.0).committed(group, [place]) == {place: 2}
+        return False
+
+    wait_until(known, LIMIT)
 
 
 def _text(url: str) -> str:
