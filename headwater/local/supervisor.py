@@ -173,6 +173,7 @@ class Supervisor:
         self._state = state
         self._make_project = make_project
         self._on_ready = on_ready
+        self._unwritten = False  # the state file is not what it should be
         self._stop = threading.Event()
         self._hurry = threading.Event()
 
@@ -180,7 +181,7 @@ class Supervisor:
         """Start everything and watch it until SIGTERM, SIGINT or SIGHUP; then stop it. A second signal kills.
 
         Call it in the main thread, holding the data directory. Raises StackError when the stack cannot start; everything
-        is stopped by then, and the reason is in the state file.
+        is stopped by then, and the reason is in the state file. Raises OSError where that cannot be written at all.
         """
         before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
         write_state(self._data_dir, self._state)
@@ -190,7 +191,8 @@ class Supervisor:
             remove_state(self._data_dir)
         except StackError as error:
             self._stop_all()
-            write_state(self._data_dir, replace(self._state, ready=False, services={}, failure=str(error)))
+            self._state = replace(self._state, ready=False, services={}, failure=str(error))
+            self._write()
             raise
         except BaseException:
             self._hurry.set()
@@ -250,11 +252,24 @@ class Supervisor:
         services = {one.service.name: one.last for one in self._supervised if one.last is not None}
         first_time = ready and not self._state.started
         state = replace(self._state, ready=ready, started=self._state.started or ready, services=services)
-        if state != self._state:
+        if state != self._state or self._unwritten:
             self._state = state
-            write_state(self._data_dir, state)
+            self._write()
         if first_time:
             self._on_ready(state)
+
+    def _write(self) -> None:
+        """Write the state; where that cannot be done, on a full disk, the services go on, and it is tried again."""
+        try:
+            write_state(self._data_dir, self._state)
+        except OSError as error:
+            if not self._unwritten:
+                log.error("its state cannot be written; trying until it can", error=str(error))
+            self._unwritten = True
+        else:
+            if self._unwritten:
+                log.info("its state is written again")
+            self._unwritten = False
 
     def _stop_all(self) -> None:
         """End the services, those that others need last; all of a stage at once."""
