@@ -1,6 +1,7 @@
 """A Kafka of a test's own, to be stopped, killed and started again."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from headwater.local.child import Child
@@ -17,12 +18,14 @@ START_LIMIT = 60.0
 class Broker:
     """One node in `folder`, which runs when this is made."""
 
-    def __init__(self, folder: Path, ports: Ports) -> None:
+    def __init__(self, folder: Path, ports: Ports, configuration: Mapping[str, object] | None = None) -> None:
         self._out = folder / "kafka.out"
         self._node = KafkaNode(folder / "kafka", folder / "kafka.log", ports.claim(PORT), ports.claim(PORT + 1))
         self._jars = fetch_kafka()
         self.bootstrap = self._node.bootstrap
         self._node.prepare(self._jars)
+        for name, value in (configuration or {}).items():
+            self.configure(name, value)
         self.start()
 
     def start(self) -> None:

@@ -89,13 +89,15 @@ class Loader:
         """The requests of a block: each as large as one may be."""
         done = self._checkpoint.lines
         request, size = Request(), 0
+        make = self._event
         for row in block:
-            line = row.line
+            line = row[0]
             if line <= done:
                 continue
             try:
-                event = self._event(row)
-                if len(event.payload) > EVENT_BYTES:
+                event = make(row)
+                _, event_id, payload = event
+                if len(payload) > EVENT_BYTES:
                     raise too_large(event)
             except ValueError as error:
                 request.line = line
@@ -103,14 +105,14 @@ class Loader:
                 request.rejected += 1
                 self._on_rejected(line, str(error))
                 continue
-            size += len(event.payload)
+            size += len(payload)
             if size > BATCH_BYTES and request.events:
                 yield request
-                request, size = Request(), len(event.payload)
+                request, size = Request(), len(payload)
             request.line = line
             request.rows += 1
             request.events.append(event)
-            request.lines[event.id] = line
+            request.lines[event_id] = line
         if request.rows:
             yield request
 

@@ -6,6 +6,8 @@ from typing import Any
 import orjson
 
 KEEN = b'"keen"'
+BACKSLASH = 0x5C
+BRACE = 0x7B
 
 
 def with_keen(text: bytes, properties: Mapping[str, Any], event_id: str, timestamp: str) -> bytes | None:
@@ -21,7 +23,7 @@ def with_keen(text: bytes, properties: Mapping[str, Any], event_id: str, timesta
         return b'{"keen":%b%b%b' % (keen, b"," if properties else b"", text[1:])
     # Without escapes the name stands there as it is; where it does so once, there it is the event's own, before its object.
     at = text.find(KEEN)
-    if type(given) is not dict or "uniqueness_token" in given or b"\\" in text or text.find(KEEN, at + 1) >= 0:
+    if type(given) is not dict or "uniqueness_token" in given or BACKSLASH in text or text.find(KEEN, at + 1) >= 0:
         return None
     if "timestamp" not in given:
         members = orjson.dumps({"uniqueness_token": event_id, "timestamp": timestamp})
@@ -29,5 +31,5 @@ def with_keen(text: bytes, properties: Mapping[str, Any], event_id: str, timesta
         members = orjson.dumps({"uniqueness_token": event_id})
     else:
         return None
-    inside = text.index(b"{", at) + 1
-    return b"".join((text[:inside], members[1:-1], b"," if given else b"", text[inside:]))
+    inside = text.index(BRACE, at) + 1
+    return b"%b%b%b%b" % (text[:inside], members[1:-1], b"," if given else b"", text[inside:])

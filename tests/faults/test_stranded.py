@@ -5,6 +5,7 @@ Kafka that cannot make the topic of groups' offsets brings it to the same states
 """
 
 import secrets
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -40,11 +41,16 @@ SAID = "the group's coordinator is not found any more, though Kafka answers; beg
 
 
 @pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """A Kafka that answers for topics, and not for groups."""
+    with closing(Ports()) as ports:
+        broker = Broker(tmp_path, ports, {REPLICAS: 3})
+        yield broker
+        broker.kill()
+
+
+@pytest.fixture
 def settings(broker: Broker, clickhouse: str, tmp_path: Path) -> Settings:
-    """Of a deployment whose Kafka answers for topics, and not for groups."""
-    broker.kill()
-    broker.configure(REPLICAS, 3)
-    broker.start()
     with closing(Ports()) as ports:
         port = ports.claim(21323)
     return load_settings(
