@@ -11,15 +11,23 @@ from confluent_kafka.admin._listoffsets import OffsetSpec  # the package offers 
 from confluent_kafka.cimpl import OFFSET_BEGINNING
 
 from headwater.kafka import client_config, partition_reader_config, wait_for_base_topics, what_comes
+from headwater.membership import StrandedError, closed_at_last
 from headwater.settings import Settings
 
 BATCH_RECORDS = 500
 POLL_SECONDS = 0.1
 METADATA_SECONDS = 2.0
 AGAIN_SECONDS = 0.1
+IDLE_SECONDS = 15.0  # after so long without a record, whether Kafka has some is looked at
+ANSWER_SECONDS = 2.0
+SURE_SECONDS = 2.0  # in which a record that has just been written comes
 QUEUE_KIB = 4096
 
 log = structlog.get_logger("headwater.follower")
+
+
+class _StuckError(StrandedError):
+    """Records that Kafka has do not come, and will not (`headwater.membership`)."""
 
 
 class Follower:
@@ -82,7 +90,7 @@ class Follower:
                 max(0.0, deadline - time.monotonic()),
             )
 
-    def _ends(self, deadline: float) -> dict[int, int]:
+    def _ends(self, deadline: float, level: IsolationLevel = IsolationLevel.READ_UNCOMMITTED) -> dict[int, int]:
         """The offset that follows each partition's last record, from the broker.
 
         Of an open transaction too: a commit is answered before its marker is in the topic, and what was answered must
@@ -93,7 +101,7 @@ class Follower:
         admin = self._admin  # held: one that is let go of while it is asked never answers
         found = admin.list_offsets(
             asked,
-            isolation_level=IsolationLevel.READ_UNCOMMITTED,
+            isolation_level=level,
             request_timeout=max(0.01, deadline - time.monotonic()),
         )
         return {place.partition: future.result().offset for place, future in found.items()}
@@ -103,6 +111,14 @@ class Follower:
 
     def _follow(self) -> None:
         """The thread: reads until `stop`, whatever happens to Kafka."""
+        while not self._stopping.is_set():
+            try:
+                self._read()
+            except _StuckError:
+                log.warning("topic has records that do not come; reading on by a new client", topic=self._topic)
+
+    def _read(self) -> None:
+        """Read on from where the follower is. Raises _StuckError where that does not get on."""
         consumer = Consumer(
             partition_reader_config(self._settings, self._topic)
             | {
@@ -110,19 +126,38 @@ class Follower:
                 "queued.max.messages.kbytes": QUEUE_KIB,
             }
         )
-        try:
+        with closed_at_last(consumer):
             partitions = self._partitions(consumer)
-            self._next = dict.fromkeys(partitions, 0)
-            self._unread = set(partitions)
-            consumer.assign([TopicPartition(self._topic, number, OFFSET_BEGINNING) for number in partitions])
+            if not self._next:
+                self._next = dict.fromkeys(partitions, 0)
+                self._unread = set(partitions)
+            consumer.assign(
+                [TopicPartition(self._topic, place, offset or OFFSET_BEGINNING) for place, offset in self._next.items()]
+            )
+            came = time.monotonic()
             while not self._stopping.is_set():
-                if messages := what_comes(consumer, BATCH_RECORDS, POLL_SECONDS):
+                messages = what_comes(consumer, BATCH_RECORDS, POLL_SECONDS)
+                if not messages and time.monotonic() - came > IDLE_SECONDS:
+                    came = time.monotonic()
+                    if self._something_waits():
+                        messages = what_comes(consumer, BATCH_RECORDS, SURE_SECONDS)
+                        if not messages:
+                            raise _StuckError
+                if messages:
                     for message in messages:
                         self._handle(message)
                     with self._moved:
                         self._moved.notify_all()
-        finally:
-            consumer.close()
+                    came = time.monotonic()
+
+    def _something_waits(self) -> bool:
+        """Whether Kafka has committed records that have not come; False where it does not say. Blocks a few seconds at most."""
+        try:
+            ends = self._ends(time.monotonic() + ANSWER_SECONDS, IsolationLevel.READ_COMMITTED)
+        except KafkaException:
+            self._admin = self._new_admin()
+            return False
+        return any(end > self._next[partition] for partition, end in ends.items())
 
     def _partitions(self, consumer: Consumer) -> list[int]:
         """The topic's partitions, as soon as Kafka can be asked; none when it is time to stop.

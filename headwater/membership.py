@@ -1,7 +1,9 @@
 """Whether a consumer is still a member of its group that gets anywhere, as its client's statistics tell, and what to do where it is not.
 
-librdkafka can lose a group for good: after a broker that hung it drops its handle of it and looks for the group's coordinator among
-none, for ever, while every new client is answered. It reports no error; only its statistics show it.
+librdkafka 2.16 can lose its cluster for good: a Kafka that hung may name no broker in its metadata for a moment, upon which a client drops
+all that it has, those of its configuration too, and now and then looks for none any more, while every new client is answered. It reports
+no error. Its statistics tell it of a group; of partitions that are read without one, that nothing comes tells it to their readers
+(`headwater.follower`, `processors.backfill`).
 """
 
 import threading

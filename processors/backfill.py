@@ -36,6 +36,7 @@ ASK_SECONDS = 0.15  # between two questions what sinks have stored
 LAG_SECONDS = 2.0
 LIVE_SECONDS = 10.0  # without a live event for so long, there are none that could wait
 RETRY_SECONDS = 1.0
+IDLE_SECONDS = 15.0  # a client that has had nothing for so long, while there is something, gets nothing any more
 STALLED_SECONDS = 5.0  # without room or turn for so long, it is said
 
 WaitsFor = Literal["live", "sinks"]
@@ -120,7 +121,11 @@ class Backfill:
     async def _look(self) -> None:
         """Say how much history is not yet read."""
         history = self._worker.history
-        ends = await self._in_thread(partial(self._stored.ends, [(self._reader.topic, each) for each in history]))
+        try:
+            ends = await self._in_thread(partial(self._stored.ends, [(self._reader.topic, each) for each in history]))
+        except KafkaException:
+            self._reader.idle_seconds = 0.0  # nobody gets anything
+            raise
         lags = {
             partition: self._reader.left(partition, history[partition], end) for (_, partition), end in ends.items()
         }
@@ -128,6 +133,11 @@ class Backfill:
             reached = {Place(self._reader.topic, partition): offset for partition, offset in history.items()}
             await self._in_thread(partial(self._told.commit, reached))
         self._lag = sum(lags.values())
+        if not self._lag:
+            self._reader.idle_seconds = 0.0  # there was nothing
+        elif self._reader.idle_seconds > IDLE_SECONDS:
+            log.warning("history is there and is not read; reading on by a new client", records=self._lag)
+            self._reader.begin_anew()
         metrics.processor_backfill_lag_records.clear()
         for partition, lag in lags.items():
             metrics.processor_backfill_lag_records.labels(str(partition)).set(lag)

@@ -5,6 +5,7 @@ assigned the partitions whose twins of the raw topic are this worker's.
 """
 
 import threading
+import time
 from collections.abc import Iterable
 
 import structlog
@@ -13,6 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from confluent_kafka.cimpl import OFFSET_BEGINNING
 
 from headwater.kafka import partition_reader_config
+from headwater.membership import let_go
 from headwater.settings import Settings
 from headwater.topics import backfill_topic
 from processors.blocks import Block
@@ -31,15 +33,15 @@ class BackfillReader:
 
     def __init__(self, settings: Settings) -> None:
         self.topic = backfill_topic(settings)
-        self._consumer = Consumer(
-            partition_reader_config(settings, self.topic)
-            | {
-                "fetch.wait.max.ms": IDLE_FETCH_MS,
-                "fetch.message.max.bytes": FETCH_BYTES,
-                "queued.max.messages.kbytes": QUEUED_KIB,
-                "queued.min.messages": QUEUED_RECORDS,
-            }
-        )
+        self._config = partition_reader_config(settings, self.topic) | {
+            "fetch.wait.max.ms": IDLE_FETCH_MS,
+            "fetch.message.max.bytes": FETCH_BYTES,
+            "queued.max.messages.kbytes": QUEUED_KIB,
+            "queued.min.messages": QUEUED_RECORDS,
+        }
+        self._consumer = Consumer(self._config)
+        self._stuck = False
+        self.idle_seconds = 0.0  # for how long `take` has waited and had nothing, since a record came or this was set
         self._lock = threading.Lock()
         self._wanted: dict[
             int, tuple[int, int] | None
@@ -59,12 +61,21 @@ class BackfillReader:
         with self._lock:
             self._wanted |= dict.fromkeys(partitions)
 
+    def begin_anew(self) -> None:
+        """From the next `take` on, read by a new client, on from where this one is: it gets nothing of what is there. From any thread."""
+        self._stuck = True
+
     def take(self, most: int, seconds: float) -> dict[int, Block]:
         """The next records, by partition; blocks so many seconds while there are none. Raises KafkaException."""
+        if self._stuck:
+            self._begin_anew()
         self._turn_to_what_is_wanted()
+        began = time.monotonic()
         first = self._consumer.poll(seconds)
         if first is None:
+            self.idle_seconds += time.monotonic() - began
             return {}
+        self.idle_seconds = 0.0
         messages = [first, *(self._consumer.consume(most - 1, MORE_SECONDS) if most > 1 else ())]
         records: dict[int, list[ConsumerRecord]] = {}
         for message in messages:
@@ -90,6 +101,14 @@ class BackfillReader:
         if self._ended.get(partition) == end and self._readings.get(partition, (0, -1))[1] == settled:
             return 0
         return max(0, end - settled)
+
+    def _begin_anew(self) -> None:
+        let_go(self._consumer)
+        self._consumer = Consumer(self._config)
+        with self._lock:
+            self._wanted = {**self._readings, **self._wanted}
+        self._readings = {}
+        self._stuck, self.idle_seconds = False, 0.0
 
     def _turn_to_what_is_wanted(self) -> None:
         with self._lock:

@@ -7,7 +7,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from headwater.kafka import client_config, create_topics
 from headwater.settings import Settings
-from headwater.topics import collection_topic
+from headwater.topics import backfill_topic, collection_topic
 from tests.processing import ProcessorProcess, RawTopic, new_project, raw_record, read_events, wait_processed
 from tests.waiting import wait_until
 
@@ -23,6 +23,19 @@ async def fetch_or_hang(self, *given):
         await asyncio.sleep(0.05)
     return await fetch(self, *given)
 fetcher.Fetcher._proc_fetch_request = fetch_or_hang
+"""
+GETS_NO_HISTORY = """
+from confluent_kafka import TopicPartition
+from processors import backfill, backfill_reader
+backfill.IDLE_SECONDS = 2.0
+turn = backfill_reader.BackfillReader._turn_to_what_is_wanted
+first = []
+def turned(self):
+    turn(self)
+    first[:] = first or [self._consumer]
+    if self._consumer is first[0] and self._readings:
+        self._consumer.pause([TopicPartition(self.topic, partition) for partition in self._readings])
+backfill_reader.BackfillReader._turn_to_what_is_wanted = turned
 """
 IS_BLOCKED = """
 import pathlib, time
@@ -107,5 +120,23 @@ def test_a_worker_that_does_not_answer_itself(kafka_settings: Settings, tmp_path
         assert process.running
         flag.unlink()
         wait_until(lambda: process.ready and process.alive, LIMIT)
+    finally:
+        process.kill()
+
+
+def test_history_that_waits_and_is_not_fetched(kafka_settings: Settings, tmp_path: Path) -> None:
+    """As when librdkafka has lost all brokers: what Kafka has does not come, and no error does."""
+    project_id = new_project(kafka_settings)
+    history = RawTopic(kafka_settings, backfill_topic(kafka_settings))
+    process = ProcessorProcess(kafka_settings, "processor", tmp_path, GETS_NO_HISTORY)
+    try:
+        process.wait_ready()
+        for number in range(200):
+            history.send(raw_record(project_id, "c"), b"%d" % number)
+        history.flush()
+        wait_processed(kafka_settings, 200)
+        assert len(read_events(kafka_settings, project_id, "c")) == 200
+        assert process.log.read_text().count("history is there and is not read") == 1
+        assert process.end() == 0, process.log.read_text()[-3000:]
     finally:
         process.kill()

@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from headwater import follower
 from headwater.follower import Follower
 from headwater.kafka import create_base_topics, durable_producer_config
 from headwater.settings import Settings
@@ -71,6 +72,40 @@ def test_a_client_that_is_refused_for_ever_is_replaced(
         monkeypatch.setattr(AdminClient, "list_offsets", asked)
         assert reader.follower.catch_up(10)
         assert refused
+
+
+def test_a_client_that_gets_nothing_any_more_is_replaced(
+    kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when librdkafka has lost all brokers: what Kafka has does not come, and no error does."""
+    create_base_topics(kafka_settings)
+    topic = state_topic(kafka_settings)
+    clients: list[Consumer] = []
+
+    class Recorded(Consumer):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            clients.append(self)
+
+    monkeypatch.setattr(follower, "Consumer", Recorded)
+    monkeypatch.setattr(follower, "IDLE_SECONDS", 1.0)
+    monkeypatch.setattr(follower, "SURE_SECONDS", 0.5)
+    producer = Producer(durable_producer_config(kafka_settings))
+    with followed(kafka_settings) as reader:
+        producer.produce(topic, b"1", b"before", partition=1)
+        assert producer.flush(10) == 0
+        assert reader.follower.catch_up(10)
+        partitions = range(kafka_settings.raw_partitions)
+        clients[0].pause([TopicPartition(topic, number) for number in partitions])
+        producer.produce(topic, b"2", b"after", partition=1)
+        assert producer.flush(10) == 0
+        assert reader.follower.catch_up(20)
+        assert reader.values == {b"before": b"1", b"after": b"2"}
+        assert len(clients) == 2
+        producer.produce(topic, b"3", b"after", partition=1)
+        assert producer.flush(10) == 0
+        assert reader.follower.catch_up(10)
+        assert reader.values == {b"before": b"1", b"after": b"3"}
 
 
 def test_only_what_was_committed_is_taken(kafka_settings: Settings) -> None:
