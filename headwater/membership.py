@@ -26,6 +26,8 @@ SAID_SECONDS = 5.0  # a group whose coordinator moves is found again within thes
 ASK_SECONDS = 2.0
 ANSWER_SECONDS = 1.0
 STRANDED_SECONDS = 20.0  # twice a session: what finds its group by itself has done so by then
+FORLORN_SECONDS = 4.0  # a client without any broker that has not begun at its configured ones again by then never does
+BROKERS = ("configured", "learned")  # of what is in the statistics: the others are librdkafka's own
 LEAVING = ("wait-unassign-to-complete", "wait-incr-unassign-to-complete")
 
 
@@ -46,6 +48,7 @@ class Membership:
         self._lost = Trouble()
         self._asked_at = 0.0
         self._answered_since: float | None = None  # while the group is lost
+        self._has_brokers = True
 
     def config(self) -> dict[str, Any]:
         """What the consumer's configuration needs. It has to be polled, which it has anyway."""
@@ -53,9 +56,11 @@ class Membership:
 
     def told(self, statistics: str) -> None:
         """The client's statistics, as JSON (librdkafka's STATISTICS.md)."""
-        group = orjson.loads(statistics).get("cgrp")
+        told = orjson.loads(statistics)
+        group = told.get("cgrp")
         if group is None:
             return
+        self._has_brokers = any(broker["source"] in BROKERS for broker in told["brokers"].values())
         if group["state"] == "up" and group["join_state"] not in LEAVING:
             self._lost.mended()
         else:
@@ -79,7 +84,7 @@ class Membership:
             self._answered_since = None
         elif self._answered_since is None:
             self._answered_since = now
-        elif now - self._answered_since >= STRANDED_SECONDS:
+        elif now - self._answered_since >= (STRANDED_SECONDS if self._has_brokers else FORLORN_SECONDS):
             raise StrandedError
 
 

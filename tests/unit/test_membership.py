@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from headwater import membership
-from headwater.membership import SAID_SECONDS, STRANDED_SECONDS, Membership, StrandedError
+from headwater.membership import FORLORN_SECONDS, SAID_SECONDS, STRANDED_SECONDS, Membership, StrandedError
 from headwater.settings import load_settings
 
 
@@ -37,8 +37,9 @@ def member(clock: Clock) -> Membership:
     return Membership(load_settings(), clock.answer)
 
 
-def statistics(state: str, join_state: str = "steady") -> str:
-    return orjson.dumps({"cgrp": {"state": state, "join_state": join_state}}).decode()
+def statistics(state: str, join_state: str = "steady", source: str = "learned") -> str:
+    brokers = {":0/internal": {"source": "internal"}, "k:9092/1": {"source": source}}
+    return orjson.dumps({"brokers": brokers, "cgrp": {"state": state, "join_state": join_state}}).decode()
 
 
 def pass_seconds(clock: Clock, member: Membership, seconds: float) -> None:
@@ -67,6 +68,13 @@ def test_one_that_lost_its_group_while_kafka_answers_is_stranded(
     assert member.problems() == ["the consumer group's coordinator is not found, for 5 s"]
     with pytest.raises(StrandedError):
         pass_seconds(clock, member, STRANDED_SECONDS)
+
+
+def test_one_that_has_no_broker_at_all_is_stranded_sooner(clock: Clock, member: Membership) -> None:
+    member.told(statistics("query-coord", source="logical"))
+    with pytest.raises(StrandedError):
+        pass_seconds(clock, member, FORLORN_SECONDS + 5)
+    assert clock.now < 1_000 + STRANDED_SECONDS
 
 
 def test_one_that_waits_for_others_to_join_is_a_member(clock: Clock, member: Membership) -> None:
