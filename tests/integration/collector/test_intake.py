@@ -4,6 +4,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from headwater.control import ControlPlane, ControlWriter, Project
 from headwater.dead_letters import Settler, Wanted
 from headwater.identity import event_id, origin_id
 from headwater.kafka import client_config, create_base_topics, create_topics, durable_producer_config
+from headwater.membership import Membership
 from headwater.origin import Origin
 from headwater.settings import Settings
 from headwater.topics import in_topic, raw_topic
@@ -161,7 +163,7 @@ def test_a_transaction_that_was_left_open_is_waited_for(
         own.send(topic, b'{"n":1}', partition=0)
         killed = Producer(durable_producer_config(kafka_settings) | {"transactional.id": "killed"})
         killed.init_transactions(30)
-        with intake._consumer(kafka_settings) as consumer:
+        with closing(intake._consumer(kafka_settings, Membership(kafka_settings))) as consumer:
             consumer.subscribe([topic])
             assert wait_until(lambda: consumer.poll(0.1), 30)
             killed.begin_transaction()

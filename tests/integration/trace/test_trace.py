@@ -170,7 +170,10 @@ def test_an_event_whose_user_is_its_key_is_found_in_whatever_partition(traced: T
 def test_history_waits_by_its_own_watermark(traced: Traced) -> None:
     collection, identity = traced.collection(), new_event_id()
     partition, offset = traced.raw(collection, identity, backfill_topic(traced.settings))
-    traced.processed(partition, offset)  # of the raw topic
+    # The raw topic is processed so far, and has records so far: else another test's first would count as processed.
+    while traced.write(raw_topic(traced.settings), b"", partition=partition)[1] < offset:
+        pass
+    traced.processed(partition, offset)
     found = traced.trace(identity)
     assert (found["verdict"], found["raw"][0]["topic"]) == ("waiting", backfill_topic(traced.settings))
     traced.processed(partition, offset, "backfill")
