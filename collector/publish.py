@@ -12,6 +12,7 @@ from collector.rates import Rates
 from collector.records import Record
 from headwater import metrics
 from headwater.kafka import counting_retries, durable_producer_config, has_topic, note_error
+from headwater.membership import kafka_answers
 from headwater.settings import Settings
 from headwater.topics import backfill_topic, raw_topic
 
@@ -24,6 +25,7 @@ TURN_RECORDS = 250  # of one request are produced without a pause
 UNACKNOWLEDGED_MAX = 1_500  # of one request: all reports that are in are read at once
 METADATA_SECONDS = 2.0
 IDLE_POLL_SECONDS = 5.0
+UNANSWERED_MAX = 3  # idle polls, one after the other, at which a new client was answered and the producer was not
 FLUSH_SECONDS = 5.0
 # A collector that is not ready gets no requests that could show that Kafka takes records again, so it is believed no longer.
 FAILED_SECONDS = 10.0
@@ -43,6 +45,7 @@ class Publisher:
     """
 
     def __init__(self, settings: Settings, rates: Rates) -> None:
+        self._settings = settings
         self._rates = rates
         self._topic, self._backfill_topic = raw_topic(settings), backfill_topic(settings)
         self._config = durable_producer_config(settings) | {
@@ -91,18 +94,27 @@ class Publisher:
                 self._refused_at = monotonic()
             metrics.requests_unavailable.inc()
             if reports.error.fatal():
-                self._replace_producer(reports.error)
+                self._replace_producer(reports.error.str())  # it ends an idempotent producer for good
             raise unavailable()
         self._refused_at = None
         metrics.acknowledge_seconds.observe(took)
         metrics.request_records.observe(len(records))
 
     async def poll_when_idle(self) -> None:
-        """For ever: take what the producer tells while no request waits, such as errors and statistics."""
+        """For ever: take what the producer tells while no request waits, such as errors and statistics; and replace a producer that
+        does not find Kafka any more (`headwater.membership`), while a new client does."""
+        unanswered = 0
         while True:
             await asyncio.sleep(IDLE_POLL_SECONDS)
             if not self._polling:
                 self._producer.poll(0)
+            if await asyncio.to_thread(has_topic, self._producer, self._topic, METADATA_SECONDS):
+                unanswered = 0
+            elif await asyncio.to_thread(kafka_answers, self._settings):
+                unanswered += 1
+                if unanswered == UNANSWERED_MAX:
+                    unanswered = 0
+                    self._replace_producer("it does not find Kafka any more, though Kafka answers")
 
     def problems(self) -> list[str]:
         """What keeps Kafka from taking records: it does not know the raw topic, or it took none lately. Blocks up to two seconds."""
@@ -157,10 +169,12 @@ class Publisher:
         else:
             self._polling = False
 
-    def _replace_producer(self, error: KafkaError) -> None:
-        """A fatal error ends an idempotent producer for good; the next request has a new one."""
-        log.error("producer failed and is replaced", error=error.str())
-        self._producer = self._new_producer()
+    def _replace_producer(self, why: str) -> None:
+        """The next request has a new producer. What waits for the old one is reported as not taken."""
+        log.error("the producer is replaced", error=why)
+        old, self._producer = self._producer, self._new_producer()
+        old.purge()
+        old.poll(0)
 
 
 class _Reports:

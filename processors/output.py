@@ -28,9 +28,10 @@ class Output:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self.largest = settings.topic_max_message_bytes - OVERHEAD
         self.too_large: set[tuple[str, bytes]] = set()  # topic and id of what Kafka refused as too large
-        self._current, self._other = (_Stretch(settings, self.too_large) for _ in range(2))
+        self._current, self._other = self._new_stretch(), self._new_stretch()
 
     def produce(self, topic: str, keys: Iterable[bytes], values: Iterable[bytes]) -> None:
         """Queue records; waits for room where there is none. Raises OutputFullError, KafkaException."""
@@ -53,7 +54,19 @@ class Output:
         are durable. After False, nothing is known of any of them. Cut again only when it has returned.
         """
         self._current, self._other = self._other, self._current
-        return self._other.flush
+        return self._flush_ended
+
+    def _flush_ended(self, timeout: float) -> bool:
+        ended = self._other
+        if ended.flush(timeout):
+            return True
+        if ended.lost:
+            self._other = self._new_stretch()
+            ended.give_up()
+        return False
+
+    def _new_stretch(self) -> "_Stretch":
+        return _Stretch(self._settings, self.too_large)
 
     def close(self) -> None:
         """Give up what is still queued."""
@@ -62,7 +75,10 @@ class Output:
 
 
 class _Stretch:
-    """A producer and what went wrong in it since its last flush."""
+    """A producer and what went wrong in it since its last flush.
+
+    `lost`: Kafka took nothing of something, and it may be the producer that does not find Kafka any more (`headwater.membership`).
+    """
 
     def __init__(self, settings: Settings, too_large: set[tuple[str, bytes]]) -> None:
         self._producer = Producer(
@@ -77,6 +93,7 @@ class _Stretch:
         )
         self._too_large = too_large
         self._failed: KafkaError | None = None
+        self.lost = False
 
     def produce(self, topic: str, keys: Iterable[bytes], values: Iterable[bytes]) -> None:
         produce, delivered = self._producer.produce, self._delivered
@@ -96,14 +113,18 @@ class _Stretch:
     def flush(self, timeout: float) -> bool:
         left = self._producer.flush(timeout)
         failed, self._failed = self._failed, None
+        self.lost = left > 0 or (failed is not None and failed.code() != KafkaError.MSG_SIZE_TOO_LARGE)
         if failed is not None:
             log.warning("Kafka did not take a record; processing again", error=failed.str())
         elif left:
             log.warning("Kafka has not taken all records in time; processing again", records=left, seconds=timeout)
         return failed is None and not left
 
-    def close(self) -> None:
+    def give_up(self) -> None:
         self._producer.purge()
+
+    def close(self) -> None:
+        self.give_up()
         self._producer.close()
 
     def _produce_when_there_is_room(self, topic: str, key: bytes, value: bytes) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import structlog
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from headwater import topics
@@ -53,7 +54,7 @@ class Routes:
         self._settings = settings
         self._control = control
         self._prefix = prefix
-        self._admin = AdminClient(client_config(settings) | {"log_level": 2})
+        self._admin = self._new_admin()
         self._routes: dict[Key, Route] = {}
         self._refused: dict[Key, Refusal] = {}
 
@@ -89,8 +90,17 @@ class Routes:
                 wanted[project_id, collection] = topics.collection_topic(
                     self._settings.topic_prefix, project_id, collection
                 )
-        if not wanted:
-            return
+        try:
+            if wanted:
+                self._find_or_create(wanted)
+        except KafkaException:
+            self._admin = self._new_admin()  # one that has lost its brokers may not find them again
+            raise
+
+    def _new_admin(self) -> AdminClient:
+        return AdminClient(client_config(self._settings) | {"log_level": 2})
+
+    def _find_or_create(self, wanted: dict[Key, str]) -> None:
         existing = self._existing()
         new = {}
         for key, topic in sorted(wanted.items()):

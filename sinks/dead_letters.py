@@ -29,31 +29,41 @@ class DeadLetters:
 
     def __init__(self, settings: Settings) -> None:
         self._topic = dead_letters_topic(settings)
-        self._producer = Producer(durable_producer_config(settings) | {"message.timeout.ms": DELIVERY_SECONDS * 1000})
+        self._config = durable_producer_config(settings) | {"message.timeout.ms": DELIVERY_SECONDS * 1000}
+        self._producer = Producer(self._config)
         self._one_at_a_time = threading.Lock()
 
     def write(self, letters: Iterable[tuple[Message, Fault]], collection: Collection | None) -> None:
         """Give records up, each for its fault. Blocks until Kafka has them all; raises UndeliveredError where it has not."""
+        with self._one_at_a_time:  # so that each call is served its own reports
+            try:
+                self._write(letters, collection)
+            except UndeliveredError:
+                self._producer = Producer(self._config)  # one that has lost its brokers may not find them again
+                raise
+
+    def _write(self, letters: Iterable[tuple[Message, Fault]], collection: Collection | None) -> None:
         now = time.time_ns() // 1_000_000
         errors: list[KafkaError | None] = []
         sent: Counter[str] = Counter()
-        with self._one_at_a_time:  # so that each call is served its own reports
-            try:
-                for record, fault in letters:
-                    of = (collection.project_id, collection.name) if collection else (None, None)
-                    letter = dead_letter(
-                        GivenUp.of(record), STAGE, fault.reason, fault.error_class, fault.message, now, *of
-                    )
-                    self._produce(letter, errors)
-                    sent[fault.reason] += 1
-            except KafkaException as error:
-                raise UndeliveredError(f"a dead letter could not be produced: {error}") from error
-            finally:
-                self._producer.flush(DELIVERY_SECONDS + 5)
+        try:
+            for record, fault in letters:
+                of = (collection.project_id, collection.name) if collection else (None, None)
+                letter = dead_letter(
+                    GivenUp.of(record), STAGE, fault.reason, fault.error_class, fault.message, now, *of
+                )
+                self._produce(letter, errors)
+                sent[fault.reason] += 1
+        except KafkaException as error:
+            raise UndeliveredError(f"a dead letter could not be produced: {error}") from error
+        finally:
+            self._producer.flush(DELIVERY_SECONDS + 5)
         failed = [error for error in errors if error is not None]
         if failed or len(errors) < sent.total():
             reason = failed[0].str() if failed else "no report"
-            raise UndeliveredError(f"Kafka did not take {sent.total() - errors.count(None)} dead letters: {reason}")
+            # Counted so: librdkafka's errors cannot be compared with None.
+            left = sent.total() - len(errors) + len(failed)
+            raise UndeliveredError(f"Kafka did not take {left} dead letters: {reason}")
         for reason, count in sent.items():
             metrics.dead_letters.labels(STAGE, reason).inc(count)
 

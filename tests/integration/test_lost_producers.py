@@ -1,0 +1,115 @@
+"""A client that does not find Kafka any more is replaced by one that does, wherever one is kept for the life of a service.
+
+librdkafka loses its brokers for good after some hangs of Kafka (`headwater.membership`), which cannot be had at will. A client that was
+given the address of nobody is in the same state.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from confluent_kafka import KafkaException, Message, Producer
+from confluent_kafka.admin import AdminClient
+
+from collector import publish
+from collector.errors import ApiError
+from collector.publish import Publisher
+from collector.rates import Rates
+from headwater.control import ControlPlane
+from headwater.kafka import create_base_topics
+from headwater.settings import Settings
+from headwater.topics import dead_letters_topic, raw_topic
+from processors import routing
+from processors.output import Output
+from processors.routing import Routes
+from sinks import dead_letters
+from sinks.datums import Fault
+from sinks.dead_letters import DeadLetters, UndeliveredError
+from tests.processing import new_project, read_topic
+
+NOBODY = {"bootstrap.servers": "127.0.0.1:1", "log_level": 0, "message.timeout.ms": 500}
+
+
+@pytest.fixture
+def topics(kafka_settings: Settings) -> Settings:
+    create_base_topics(kafka_settings)
+    return kafka_settings
+
+
+@pytest.fixture
+def plane(topics: Settings) -> Iterator[ControlPlane]:
+    plane = ControlPlane(topics)
+    with plane.running():
+        yield plane
+
+
+def test_a_processor_puts_out_again(topics: Settings) -> None:
+    topic = dead_letters_topic(topics)
+
+    def put_out(key: bytes) -> bool:
+        output.produce(topic, [key], [b"{}"])
+        return output.cut()(5.0)
+
+    with closing(Output(topics)) as output:
+        output._current._producer = Producer(NOBODY | {"delivery.report.only.error": True})
+        found = [put_out(b"%d" % n) for n in range(5)]
+    assert found == [False, True, True, True, True]
+    assert sorted(key for key, _, _ in read_topic(topics, topic)) == [b"1", b"2", b"3", b"4"]
+
+
+def test_a_record_that_is_too_large_says_nothing_of_its_producer(topics: Settings) -> None:
+    with closing(Output(topics)) as output:
+        before = output._current._producer
+        too_large = secrets.token_bytes(topics.topic_max_message_bytes + 1)
+        output.produce(raw_topic(topics), [b"k"], [too_large])
+        assert not output.cut()(10.0)
+        assert output.too_large == {(raw_topic(topics), b"k")}
+        assert output._other._producer is before
+
+
+def test_a_sink_gives_records_up_again(topics: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dead_letters, "DELIVERY_SECONDS", 2)
+    letters = DeadLetters(topics)
+    letters._producer = Producer(NOBODY)
+    record = Message(topic="t", partition=0, offset=7, value=b"x")
+    given_up = [(record, Fault("undecodable", "ValueError", "no"))]
+    with pytest.raises(UndeliveredError, match="did not take 1"):
+        letters.write(given_up, None)
+    letters.write(given_up, None)
+    assert len(read_topic(topics, dead_letters_topic(topics))) == 1
+
+
+def test_a_processor_finds_topics_again(topics: Settings, plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routing, "KAFKA_SECONDS", 1.0)
+    key = new_project(topics), "visits"
+    routes = Routes(topics, plane, b"")
+    routes._admin = AdminClient(NOBODY)
+    with pytest.raises(KafkaException):
+        routes.resolve([key])
+    monkeypatch.undo()
+    routes.resolve([key])
+    assert routes.known(key) is not None
+
+
+async def test_a_collector_takes_events_again(
+    topics: Settings, plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish, "IDLE_POLL_SECONDS", 0.05)
+    monkeypatch.setattr(publish, "METADATA_SECONDS", 0.5)
+    project_id = new_project(topics)
+    publisher = Publisher(topics, Rates(plane))
+    publisher._producer = lost = Producer(NOBODY | {"message.timeout.ms": 300_000})
+    waiting = asyncio.create_task(publisher.publish(project_id, [(b"k", b"v")]))
+    polling = asyncio.create_task(publisher.poll_when_idle())
+    try:
+        assert await asyncio.to_thread(publisher.problems) != []
+        with pytest.raises(ApiError, match="503"):  # what waited for it is told so
+            await asyncio.wait_for(waiting, 30)
+        assert publisher._producer is not lost
+        await publisher.publish(project_id, [(b"k", b"v")])
+        assert await asyncio.to_thread(publisher.problems) == []
+    finally:
+        polling.cancel()
+        publisher.close()
