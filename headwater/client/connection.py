@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from headwater.client.async_client import AsyncClient
+from headwater.client.bulk import HttpSend
 from headwater.client.client import Client, Transport
 from headwater.client.context import Context
 from headwater.client.errors import ConnectError, there
-from headwater.client.http import AsyncHttpTransport, HttpSend, HttpTransport
+from headwater.client.http import AsyncHttpTransport, HttpTransport
 from headwater.client.queue import MemoryQueue, Queue
 from headwater.client.spool import Spool
 from headwater.client.writer import BatchingWriter, OnError, WhenFull, Writer

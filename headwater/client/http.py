@@ -1,7 +1,6 @@
-"""The HTTP API as the client uses it: bulk writes with an answer per event, and whatever is asked, blocking or awaited."""
+"""The HTTP API as the client uses it for all but writes: whatever is asked, blocking or awaited."""
 
 import asyncio
-import gzip
 import ipaddress
 import json
 import re
@@ -17,9 +16,7 @@ from typing import Any, Generic, TypeVar
 import httpx
 import orjson
 
-from headwater.client.errors import FailedEvent
-from headwater.client.event import Event, bulk_body
-from headwater.client.retry import QUERIES, WRITES, TryLaterError, answered, retrying, retrying_async
+from headwater.client.retry import QUERIES, TryLaterError, answered, retrying, retrying_async
 from headwater.query import Result
 from headwater.query.definition import parse_definition
 from headwater.query.errors import QueryError
@@ -28,8 +25,6 @@ T = TypeVar("T")
 
 _LONG_INTEGER = re.compile(rb"[0-9]{19}")
 
-GZIP_FROM = 2_000  # bytes; smaller bodies are not worth it
-WRITE_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 QUERY_TIMEOUT = httpx.Timeout(310.0, connect=5.0)  # a query may run for 300 seconds
 QUERY_RETRY_SECONDS = 10.0
 
@@ -45,53 +40,6 @@ class Deleted:
     id: str
     done: bool
     copies_in_kafka: Mapping[str, datetime]
-
-
-class HttpSend:
-    """Posts batches to a project's bulk route."""
-
-    def __init__(
-        self,
-        url: str,
-        project_id: str,
-        write_key: str,
-        *,
-        connections: int,
-        retry_seconds: float,
-        backfill: bool = False,
-    ) -> None:
-        self._url = httpx.URL(f"{url}/3.0/projects/{project_id}/events")  # parsed once, and not for each request
-        self._retry_seconds = retry_seconds
-        self._gzip = not is_loopback(url)
-        headers = {"Authorization": write_key, "Content-Type": "application/json"}
-        self._http = httpx.Client(
-            headers=headers | {"Headwater-Backfill": "true"} if backfill else headers,
-            timeout=WRITE_TIMEOUT,
-            trust_env=not is_loopback(url),  # a proxy does not lead to this machine
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-        )
-
-    def __call__(self, events: list[Event], stop: threading.Event) -> list[FailedEvent]:
-        """Deliver the events; the same bytes at every attempt. Blocks through its retries; returns what was not accepted."""
-        body, collections = bulk_body(events)
-        headers = {}
-        if self._gzip and len(body) >= GZIP_FROM:
-            body = gzip.compress(body, compresslevel=1)
-            headers["Content-Encoding"] = "gzip"
-        try:
-            response = retrying(self._retry_seconds, stop)(
-                lambda: answered(self._http.post(self._url, content=body, headers=headers), WRITES)
-            )
-        except (TryLaterError, httpx.TransportError) as error:
-            return [_failed(event, "Unreachable", f"Not accepted: {_told(error)}.", refused=False) for event in events]
-        if response.status_code != 200:
-            why = refusal(response)
-            return [_failed(event, why.name, why.message, refused=False) for event in events]
-        return list(_failures(response, collections))
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,31 +199,6 @@ def is_loopback(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _failures(response: httpx.Response, collections: dict[str, list[Event]]) -> Iterator[FailedEvent]:
-    """The events that a bulk reply does not call a success."""
-    try:
-        reply = orjson.loads(response.content)
-        results = {name: list(reply[name]) for name in collections}
-    except (ValueError, KeyError, TypeError):
-        results = {}
-    for name, events in collections.items():
-        answers = results.get(name, [])
-        if len(answers) != len(events):
-            for event in events:
-                yield _failed(
-                    event, "UnexpectedReply", "The reply does not have a result for each event.", refused=False
-                )
-            continue
-        for event, answer in zip(events, answers, strict=True):
-            if not answer.get("success"):
-                error = answer.get("error") or {}
-                yield _failed(event, str(error.get("name", "Error")), str(error.get("description", "")), refused=True)
-
-
-def _failed(event: Event, name: str, description: str, *, refused: bool) -> FailedEvent:
-    return FailedEvent(event.collection, event.id, name, description, refused, event.payload)
 
 
 def _told(error: Exception) -> str:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import httpx
+import urllib3
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -35,7 +36,7 @@ class TryLaterError(Exception):
         return f"the server answered {self.response.status_code}"
 
 
-_LATER = retry_if_exception_type((TryLaterError, httpx.TransportError))
+_LATER = retry_if_exception_type((TryLaterError, httpx.TransportError, urllib3.exceptions.HTTPError))
 
 
 def retrying(seconds: float, stop: threading.Event) -> Retrying:

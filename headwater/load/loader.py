@@ -5,21 +5,25 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from headwater.client.event import Event, make_event
 from headwater.client.writer import BATCH_BYTES, EVENT_BYTES, too_large
 from headwater.load.checkpoint import Checkpoint
 from headwater.load.mapping import Columns
-from headwater.load.rows import Row
+from headwater.load.quick import quick
+from headwater.load.rows import Lines, Row, read_line
 from headwater.load.sending import Request
-from headwater.load.text import with_keen
-from headwater.rules import parse_json
 
 CHECKPOINT_LINES = 5_000  # between two checkpoints; they follow the answers, and nothing waits for them
 SECONDS_UNTIL = (
     100_000_000_000  # a number for a time is in seconds below this (until the year 5138), else in milliseconds
 )
+BROKEN = ("InvalidEventError", "InvalidPropertyValueError")  # what a body that is no JSON is called
+
+Made: TypeAlias = tuple[
+    int, bytes | None, Event | str
+]  # a line's number, the line where it is not read, and its event or why it is none
 
 
 class LoadError(Exception):
@@ -66,6 +70,9 @@ class Loader:
         self._columns = columns
         self._on_rejected = on_rejected
         self._on_progress = on_progress
+        self._quick = (
+            None if columns.changed else quick(collection, checkpoint.started_at, as_time, timestamp_field, id_field)
+        )
         self._sent: deque[Request] = deque()  # not all of them answered
         self._saved = checkpoint.lines
 
@@ -77,10 +84,11 @@ class Loader:
                 self._sent.append(request)
                 if request.events:
                     sender.put(request)
-                self._settle(CHECKPOINT_LINES)
+                self._settle(sender, CHECKPOINT_LINES)
             self._on_progress()
-        sender.flush()
-        self._settle(0)
+        while self._sent:
+            sender.flush()
+            self._settle(sender, 0)
         self._checkpoint.finished = True
         self._checkpoint.save(self._file)
         self._on_progress()
@@ -89,42 +97,62 @@ class Loader:
         """The requests of a block: each as large as one may be."""
         done = self._checkpoint.lines
         request, size = Request(), 0
-        make = self._event
-        for row in block:
-            line = row[0]
-            if line <= done:
+        events = self._quick_events(block) if isinstance(block, Lines) else map(self._event, block)
+        for line, text, event in events:
+            if line <= done:  # a row; of Lines there are none
                 continue
-            try:
-                event = make(row)
-                _, event_id, payload = event
-                if len(payload) > EVENT_BYTES:
-                    raise too_large(event)
-            except ValueError as error:
+            if isinstance(event, str):
                 request.line = line
                 request.rows += 1
                 request.rejected += 1
-                self._on_rejected(line, str(error))
+                self._on_rejected(line, event)
                 continue
-            size += len(payload)
+            size += len(event[2])
             if size > BATCH_BYTES and request.events:
                 yield request
-                request, size = Request(), len(payload)
+                request, size = Request(), len(event[2])
             request.line = line
             request.rows += 1
             request.events.append(event)
-            request.lines[event_id] = line
+            request.numbers.append(line)
+            request.texts.append(text)
         if request.rows:
             yield request
 
-    def _settle(self, lines: int) -> None:
+    def _quick_events(self, lines: Lines) -> Iterator[Made]:
+        """The events of lines, each read only where that has to be."""
+        make, row_key, done = self._quick, lines.row_key, self._checkpoint.lines
+        for number, text in enumerate(lines.texts, lines.first):
+            key = row_key(number, text)
+            if number <= done:
+                continue
+            if make is not None and (event := make(key, text)) is not None and len(event[2]) <= EVENT_BYTES:
+                yield number, text, event
+            elif (row := read_line(number, key, text)) is not None:
+                yield self._event(row)
+
+    def _settle(self, sender: Sender, lines: int) -> None:
         """Move the checkpoint over what is answered without a gap, and save it when that is so many lines on. Raises LoadError."""
         checkpoint = self._checkpoint
         while self._sent and (self._sent[0].answered or not self._sent[0].events):
-            request = self._sent.popleft()
+            request = self._sent[0]
+            if (
+                any(request.texts)
+                and request.failures
+                and request.failures[0].name in BROKEN
+                and not request.failures[0].refused
+            ):
+                self._sent[0] = request = self._read(request)
+                if request.events:
+                    sender.put(request)
+                    continue
+            self._sent.popleft()
+            lines_of: dict[str, int] | None = None
             for failure in request.failures:
                 if not failure.refused:
                     raise LoadError(f"{failure.name}: {failure.description}")
-                self._on_rejected(request.lines[failure.id], f"{failure.name}: {failure.description}")
+                lines_of = lines_of or dict(zip((event.id for event in request.events), request.numbers, strict=True))
+                self._on_rejected(lines_of[failure.id], f"{failure.name}: {failure.description}")
             rejected = request.rejected + len(request.failures)
             checkpoint.lines = request.line
             checkpoint.rejected += rejected
@@ -133,26 +161,39 @@ class Loader:
             checkpoint.save(self._file)
             self._saved = checkpoint.lines
 
-    def _event(self, row: Row) -> Event:
-        _, key, properties, problem, text = row
+    def _read(self, request: Request) -> Request:
+        """The request that was refused as a whole, its lines read in full: one that is no event is not among them."""
+        again = Request(request.line, request.rows, request.rejected)
+        for event, number, text in zip(request.events, request.numbers, request.texts, strict=True):
+            row = None if text is None else read_line(number, event.id, text)
+            made = event if row is None else self._event(row)[2]
+            if isinstance(made, str):
+                again.rejected += 1
+                self._on_rejected(number, made)
+            else:
+                again.events.append(made)
+                again.numbers.append(number)
+                again.texts.append(None)
+        return again
+
+    def _event(self, row: Row) -> Made:
+        """The event of a row that is read, or why it is none."""
+        line, key, properties, problem = row
         if properties is None:
-            raise ValueError(problem)
-        as_it_is = text is not None and not self._columns.changed
-        if self._id_field is None:
-            event_id = key
-        else:
-            properties = properties if text is None else parse_json(text)
-            event_id = _id(properties.get(self._id_field), self._id_field)
-        if self._timestamp_field is None:
-            keen = properties.get("keen")
-            timestamp = (keen.get("timestamp") if isinstance(keen, dict) else None) or self._checkpoint.started_at
-        else:
-            timestamp = as_time(properties.get(self._timestamp_field), self._timestamp_field)
-        if text is not None:
-            if as_it_is and (payload := with_keen(text, properties, event_id, timestamp)) is not None:
-                return tuple.__new__(Event, (self._collection, event_id, payload))  # as make_event does
-            properties = parse_json(text)
-        return make_event(self._collection, self._columns.mapped(properties), timestamp, event_id)
+            return line, None, problem
+        try:
+            event_id = key if self._id_field is None else _id(properties.get(self._id_field), self._id_field)
+            if self._timestamp_field is None:
+                keen = properties.get("keen")
+                timestamp = (keen.get("timestamp") if isinstance(keen, dict) else None) or self._checkpoint.started_at
+            else:
+                timestamp = as_time(properties.get(self._timestamp_field), self._timestamp_field)
+            event = make_event(self._collection, self._columns.mapped(properties), timestamp, event_id)
+            if len(event.payload) > EVENT_BYTES:
+                raise too_large(event)
+        except ValueError as error:
+            return line, None, str(error)
+        return line, None, event
 
 
 def _id(value: object, field: str) -> str:

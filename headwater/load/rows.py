@@ -7,12 +7,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import IO, Any, NamedTuple, TypeAlias
 
-import orjson
-
 from headwater.load.parquet import parquet_rows
 from headwater.load.pipe import Pipe
 from headwater.load.source import BYTE_ORDER_MARK, FormatError, Source
-from headwater.rules import RuleError, check_property_name
+from headwater.rules import RuleError, check_property_name, parse_json
 
 # What a CSV column must match in every cell to be numbers or booleans. A leading zero or plus makes a code, not a number.
 NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
@@ -25,17 +23,43 @@ Read: TypeAlias = Callable[[str], Any]
 
 
 class Row(NamedTuple):
-    """One line, or row of Parquet: its number in the file, from 1, what tells it from all others, and its event; or what is wrong with it.
-
-    `text` is the event's JSON as it stands in the file, where it does, without white space around it. It is what counts: integers of
-    `properties` that need more than 64 bits are floats then.
-    """
+    """One line, or row of Parquet: its number in the file, from 1, what tells it from all others, and its event; or what is wrong with it."""
 
     line: int
     key: str
     properties: Mapping[str, Any] | None
     problem: str = ""
-    text: bytes | None = None
+
+
+class Lines:
+    """Lines of NDJSON, of which the first has the number `first`, without their ends; some may be blank. Each has a key, to be asked for once and in turn."""
+
+    __slots__ = ("first", "row_key", "texts")
+
+    def __init__(self, texts: list[bytes], first: int, row_key: Callable[[int, bytes], str]) -> None:
+        self.texts = texts
+        self.first = first
+        self.row_key = row_key
+
+    def __iter__(self) -> Iterator[Row]:
+        """Their rows."""
+        for number, text in enumerate(self.texts, self.first):
+            if (row := read_line(number, self.row_key(number, text), text)) is not None:
+                yield row
+
+
+def read_line(number: int, key: str, line: bytes) -> Row | None:
+    """The row of a line of NDJSON; None for a blank one."""
+    text = (line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line).strip()
+    if not text:
+        return None
+    try:
+        properties = parse_json(text)
+    except ValueError as error:
+        return Row(number, key, None, f"is not JSON: {error}")
+    if type(properties) is not dict:
+        return Row(number, key, None, "is not a JSON object")
+    return Row(number, key, properties)
 
 
 def read_blocks(source: Source | Pipe) -> Iterator[Iterable[Row]]:
@@ -51,8 +75,7 @@ def read_blocks(source: Source | Pipe) -> Iterator[Iterable[Row]]:
         with source.open() as content:
             number = 1
             for lines in _lines(content):
-                # Rows come one by one: a block's parsed objects together are more than the processor's caches hold.
-                yield _ndjson(lines, number, source.row_key)
+                yield Lines(lines, number, source.row_key)
                 number += len(lines)
     elif kind == "parquet":
         with source.open() as content:
@@ -83,24 +106,6 @@ def _lines(content: IO[bytes]) -> Iterator[list[bytes]]:
             yield lines
     if last := b"".join(begun):
         yield [last]
-
-
-def _ndjson(lines: Iterable[bytes], first: int, row_key: Callable[[int, bytes], str]) -> Iterator[Row]:
-    for number, line in enumerate(lines, first):
-        key = row_key(number, line)
-        text = (line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line).strip()
-        if not text:
-            continue
-        try:
-            properties = orjson.loads(text)
-        except ValueError as error:
-            yield Row(number, key, None, f"is not JSON: {error}")
-            continue
-        if type(properties) is dict:
-            # As Row(...), without the call of a function that is written in Python.
-            yield tuple.__new__(Row, (number, key, properties, "", text))
-        else:
-            yield Row(number, key, None, "is not a JSON object")
 
 
 def _csv(content: IO[bytes], header: list[str], readers: list[Read], row_key: Callable[[int], str]) -> Iterator[Row]:

@@ -15,17 +15,18 @@ CLOSING_SECONDS = 1.0  # a request under way is waited for so long, and then lef
 
 @dataclass(eq=False, slots=True)
 class Request:
-    """Events of a file that are sent together, the lines they came from by their ids, and what became of them.
+    """Events of a file that are sent together, the numbers of the lines they came from, and what became of them.
 
     It stands for every line up to `line` that no request before it stands for: `rows` of them are not blank, and `rejected` of
-    those were not sent.
+    those were not sent. `texts` has the lines of events that were made without reading all of them.
     """
 
     line: int = 0
     rows: int = 0
     rejected: int = 0
     events: list[Event] = field(default_factory=list)
-    lines: dict[str, int] = field(default_factory=dict)
+    numbers: list[int] = field(default_factory=list)
+    texts: list[bytes | None] = field(default_factory=list)
     failures: list[FailedEvent] = field(default_factory=list)
     answered: bool = False
 

@@ -1,7 +1,7 @@
 """What is sent of a row, times of loaded events, and the checkpoint: what it says is answered has been."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.client.errors import FailedEvent
-from headwater.client.event import Event
+from headwater.client.event import Event, bulk_body
 from headwater.load import loader
 from headwater.load.checkpoint import Checkpoint, checkpoint_path, read_checkpoint
 from headwater.load.loader import Loader, LoadError, as_time
 from headwater.load.mapping import Columns
-from headwater.load.rows import Row
+from headwater.load.rows import Lines, Row
 from headwater.load.sending import Request
 from headwater.load.source import FormatError
 
@@ -64,7 +64,7 @@ def refusal(event_id: str, *, refused: bool = True) -> FailedEvent:
     return FailedEvent("visits", event_id, "Refused" if refused else "Unreachable", "no", refused, b"{}")
 
 
-def load(path: Path, sender: Any, blocks: list[list[Row]], **options: Any) -> list[int]:
+def load(path: Path, sender: Any, blocks: Sequence[Iterable[Row]], **options: Any) -> list[int]:
     """Load blocks as the command does; returns the numbers of the lines that were rejected."""
     rejected: list[int] = []
     checkpoint = read_checkpoint(path, START)
@@ -84,7 +84,11 @@ def load(path: Path, sender: Any, blocks: list[list[Row]], **options: Any) -> li
 def line(number: int, kind: str) -> Row:
     if kind == "broken":
         return Row(number, f"key-{number}", None, "is not JSON")
-    return Row(number, f"key-{number}", {"n": number}, "", b'{"n": %d}' % number)
+    return Row(number, f"key-{number}", {"n": number})
+
+
+def lines(*texts: bytes) -> Lines:
+    return Lines([*texts], 1, lambda number, _: f"key-{number}")
 
 
 @given(st.lists(st.lists(st.sampled_from(["fine", "fine", "refused", "broken"]), max_size=4), max_size=8), st.data())
@@ -154,11 +158,11 @@ def test_an_event_is_its_line_with_an_id_and_a_time(
     text = json.dumps(event, ensure_ascii=ascii_only, separators=(space + "," + space, space + ":" + space))
     text = "{" + space + text[1:-1] + space + "}"
     sender = Answering()
-    load(tmp_path_factory.mktemp("load") / "c", sender, [[Row(1, "key", json.loads(text), "", text.encode())]])
+    load(tmp_path_factory.mktemp("load") / "c", sender, [lines(text.encode())])
     sent = json.loads(sender.events[0].payload)
     keen = event.get("keen", {})
     when = keen.get("timestamp") or START
-    assert sent == event | {"keen": keen | {"uniqueness_token": "key", "timestamp": when}}
+    assert sent == event | {"keen": keen | {"uniqueness_token": "key-1", "timestamp": when}}
 
 
 LONG = b"123456789012345678901"  # of more than 64 bits
@@ -178,17 +182,14 @@ def test_an_integer_of_more_than_64_bits_is_one_for_the_collector_too(
     tmp_path: Path, text: bytes, maps: tuple[str, ...], id_field: str | None, name: str
 ) -> None:
     sender = Answering()
-    line = text % LONG
-    row = Row(1, "key", orjson.loads(line), "", line)
-    assert load(tmp_path / "c", sender, [[row]], maps=maps, id_field=id_field) == []
+    assert load(tmp_path / "c", sender, [lines(text % LONG)], maps=maps, id_field=id_field) == []
     sent = json.loads(sender.events[0].payload)[name]
     assert type(sent) is int, "a float would be taken"
     assert sent > 2**63 - 1
 
 
 def test_a_keen_that_is_no_object_is_rejected(tmp_path: Path) -> None:
-    row = Row(1, "key", {"keen": "x"}, "", b'{"keen":"x"}')
-    assert load(tmp_path / "c", Answering(), [[row]]) == [1]
+    assert load(tmp_path / "c", Answering(), [lines(b'{"keen":"x"}')]) == [1]
 
 
 def test_what_is_no_event_of_its_own_ends_the_load(tmp_path: Path) -> None:
@@ -198,8 +199,59 @@ def test_what_is_no_event_of_its_own_ends_the_load(tmp_path: Path) -> None:
     assert read_checkpoint(tmp_path / "c", START) == Checkpoint(START)
 
 
+class Reading:
+    """Takes a request whose body is JSON, and none of another, as the collector does."""
+
+    def __init__(self) -> None:
+        self.taken: list[list[str]] = []
+        self.refused = 0
+
+    def put(self, request: Request) -> None:
+        try:
+            orjson.loads(bulk_body(request.events)[0])
+            self.taken.append([event.id for event in request.events])
+        except ValueError:
+            self.refused += 1
+            why = FailedEvent("visits", "", "InvalidPropertyValueError", "a is infinite", False, b"")
+            request.failures = [why] * len(request.events)
+        request.answered = True
+
+    def flush(self) -> None:
+        """Everything is answered."""
+
+
+@pytest.mark.parametrize("id_field", [None, "order"])
+def test_of_a_request_that_is_refused_for_one_line_all_others_are_sent(tmp_path: Path, id_field: str | None) -> None:
+    texts = [b'{"order":"key-1"}', b"[]", b'{"order":"key-3","a":1e999}', b'{"order":"key-4","keen":{"a":"\\u0065"}}']
+    sender = Reading()
+    assert load(
+        tmp_path / "c", sender, [lines(*texts), Lines(texts[:1], 5, lambda *_: "key-5")], id_field=id_field
+    ) == [2, 3]
+    assert sender.refused == 1
+    assert sender.taken == [["key-1", "key-4"], ["key-1" if id_field else "key-5"]] or sender.taken == [
+        ["key-1" if id_field else "key-5"],
+        ["key-1", "key-4"],
+    ]
+    assert read_checkpoint(tmp_path / "c", START) == Checkpoint(START, lines=5, accepted=3, rejected=2, finished=True)
+
+
+def test_a_request_of_nothing_but_what_is_no_event_after_all_is_not_sent(tmp_path: Path) -> None:
+    sender = Reading()
+    assert load(tmp_path / "c", sender, [lines(b'{"a":1e999}')]) == [1]
+    assert (sender.refused, sender.taken) == (1, [])
+    assert read_checkpoint(tmp_path / "c", START) == Checkpoint(START, lines=1, rejected=1, finished=True)
+
+
+def test_what_is_read_in_full_and_refused_all_the_same_ends_the_load(tmp_path: Path) -> None:
+    error = FailedEvent("visits", "key-1", "InvalidEventError", "no", False, b"")
+    sender = Answering(error)
+    with pytest.raises(LoadError, match="InvalidEventError"):
+        load(tmp_path / "c", sender, [lines(b'{"a":1}')])
+    assert [json.loads(event.payload)["a"] for event in sender.events] == [1, 1]
+
+
 def test_two_lines_with_one_id_are_both_counted(tmp_path: Path) -> None:
-    rows = [Row(n, f"key-{n}", {"order": "A-1"}, "", b'{"order": "A-1"}') for n in (1, 2)]
+    rows = [Row(n, f"key-{n}", {"order": "A-1"}) for n in (1, 2)]
     refused = refusal("A-1")
     assert load(tmp_path / "c", Answering(refused, refused), [rows], id_field="order") == [2, 2]
     assert read_checkpoint(tmp_path / "c", START).rejected == 2

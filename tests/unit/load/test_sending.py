@@ -32,7 +32,7 @@ class Held:
 
 
 def request(name: str) -> Request:
-    return Request(1, 1, events=[Event("visits", name, b"{}")], lines={name: 1})
+    return Request(1, 1, events=[Event("visits", name, b"{}")], numbers=[1], texts=[None])
 
 
 def test_so_many_are_sent_at_once_and_one_more_waits() -> None:

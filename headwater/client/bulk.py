@@ -1,0 +1,131 @@
+"""Writes: batches of events in the bulk route's form, with an answer per event."""
+
+import gzip
+import threading
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+import orjson
+import urllib3
+
+from headwater.client.errors import FailedEvent
+from headwater.client.event import Event, bulk_body
+from headwater.client.http import is_loopback, refusal
+from headwater.client.retry import WRITES, TryLaterError, answered, retrying
+
+GZIP_FROM = 2_000  # bytes; smaller bodies are not worth it
+TIMEOUT = urllib3.Timeout(connect=5.0, read=30.0)
+
+
+class HttpSend:
+    """Posts batches to a project's bulk route.
+
+    By urllib3, not httpx as all else: a request costs half, and that is time that the application's own threads do not get.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        project_id: str,
+        write_key: str,
+        *,
+        connections: int,
+        retry_seconds: float,
+        backfill: bool = False,
+    ) -> None:
+        here = is_loopback(url)
+        self._retry_seconds = retry_seconds
+        self._gzip = not here
+        self._headers = {"Authorization": write_key, "Content-Type": "application/json"}
+        if backfill:
+            self._headers["Headwater-Backfill"] = "true"
+        bulk = f"{url}/3.0/projects/{project_id}/events"
+        proxy = None if here else _proxy(bulk)  # a proxy does not lead to this machine
+        self._manager = _manager(bulk, proxy, connections)
+        self._pool = self._manager.connection_from_url(bulk)
+        # What is not encrypted, a proxy is asked for by its whole address.
+        self._target = bulk if proxy and bulk.startswith("http:") else urlsplit(bulk).path
+
+    def __call__(self, events: list[Event], stop: threading.Event) -> list[FailedEvent]:
+        """Deliver the events; the same bytes at every attempt. Blocks through its retries; returns what was not accepted."""
+        body, collections = bulk_body(events)
+        headers = self._headers
+        if self._gzip and len(body) >= GZIP_FROM:
+            body = gzip.compress(body, compresslevel=1)
+            headers = headers | {"Content-Encoding": "gzip"}
+        try:
+            response = retrying(self._retry_seconds, stop)(lambda: answered(self._post(body, headers), WRITES))
+        except (TryLaterError, urllib3.exceptions.HTTPError) as error:
+            told = str(error) or type(error).__name__
+            return [_failed(event, "Unreachable", f"Not accepted: {told}.", refused=False) for event in events]
+        if response.status_code != httpx.codes.OK:
+            why = refusal(response)
+            return [_failed(event, why.name, why.message, refused=False) for event in events]
+        return list(_failures(response, collections))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._manager.clear()
+
+    def _post(self, body: bytes, headers: dict[str, str]) -> httpx.Response:
+        reply = self._pool.urlopen(
+            "POST",
+            self._target,
+            body=body,
+            headers=headers,
+            redirect=False,
+            retries=False,
+            assert_same_host=False,
+            decode_content=False,
+        )
+        return httpx.Response(reply.status, headers=list(reply.headers.items()), content=reply.data)
+
+
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment names for a URL, as all programs read it (HTTPS_PROXY, NO_PROXY, ...)."""
+    parts = urlsplit(url)
+    if proxy_bypass(parts.netloc):
+        return None
+    proxies = getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
+
+
+def _manager(url: str, proxy: str | None, connections: int) -> urllib3.PoolManager:
+    # The same certificates are trusted as for queries.
+    context = httpx.create_ssl_context() if url.startswith("https:") else None
+    options: dict[str, Any] = {"maxsize": connections, "block": True, "timeout": TIMEOUT, "ssl_context": context}
+    if proxy is None:
+        return urllib3.PoolManager(1, **options)
+    parts = urlsplit(proxy)
+    user = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else None
+    headers = urllib3.make_headers(proxy_basic_auth=user) if user else None
+    return urllib3.ProxyManager(proxy, 1, proxy_headers=headers, **options)
+
+
+def _failures(response: httpx.Response, collections: dict[str, list[Event]]) -> Iterator[FailedEvent]:
+    """The events that a bulk reply does not call a success."""
+    try:
+        reply = orjson.loads(response.content)
+        results = {name: list(reply[name]) for name in collections}
+    except (ValueError, KeyError, TypeError):
+        results = {}
+    for name, events in collections.items():
+        answers = results.get(name, [])
+        if len(answers) != len(events):
+            for event in events:
+                yield _failed(
+                    event, "UnexpectedReply", "The reply does not have a result for each event.", refused=False
+                )
+            continue
+        for event, answer in zip(events, answers, strict=True):
+            if not answer.get("success"):
+                error = answer.get("error") or {}
+                yield _failed(event, str(error.get("name", "Error")), str(error.get("description", "")), refused=True)
+
+
+def _failed(event: Event, name: str, description: str, *, refused: bool) -> FailedEvent:
+    return FailedEvent(event.collection, event.id, name, description, refused, event.payload)

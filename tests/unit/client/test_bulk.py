@@ -1,0 +1,173 @@
+"""Writes and their retries, against a small real server that can be unwell."""
+
+import base64
+import gzip
+import threading
+from time import perf_counter
+
+import orjson
+import pytest
+
+import headwater
+from headwater.client.bulk import HttpSend
+from headwater.client.event import make_event
+from tests.answering_server import serving
+
+
+def sender(url: str, retry_seconds: float = 10.0) -> HttpSend:
+    return HttpSend(url, "0" * 24, "key", connections=1, retry_seconds=retry_seconds)
+
+
+GOOD = (200, {}, b'{"visits": [{"success": true}, {"success": true}]}')
+EVENTS = [make_event("visits", {"n": 1}), make_event("visits", {"n": 2})]
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_server_that_cannot_just_now_gets_the_same_bytes_again(status: int) -> None:
+    with serving((status, {}, b""), GOOD) as server:
+        send = sender(server.url)
+        assert send(EVENTS, threading.Event()) == []
+        send.close()
+    assert len(server.bodies) == 2
+    assert server.bodies[0] == server.bodies[1]
+    assert orjson.loads(server.bodies[0]) == {"visits": [orjson.loads(event.payload) for event in EVENTS]}
+
+
+@pytest.mark.parametrize(("backfill", "said"), [(True, "true"), (False, None)])
+def test_history_is_said_to_be_history(backfill: bool, said: str | None) -> None:
+    with serving(GOOD) as server, headwater.connect(server.url, "0" * 24, write_key="key", backfill=backfill) as hw:
+        hw.add_event("visits", {"n": 1})
+        hw.flush(10)
+    assert server.headers[0].get("Headwater-Backfill") == said
+
+
+def test_retry_after_is_honoured() -> None:
+    with serving((503, {"Retry-After": "1"}, b""), GOOD) as server:
+        send = sender(server.url)
+        started = perf_counter()
+        assert send(EVENTS, threading.Event()) == []
+        assert perf_counter() - started >= 1
+        send.close()
+
+
+def test_retrying_ends_and_says_why() -> None:
+    with serving((503, {}, b"")) as server:
+        send = sender(server.url, retry_seconds=0.3)
+        failures = send(EVENTS, threading.Event())
+        send.close()
+    assert [(f.id, f.name, f.refused) for f in failures] == [(event.id, "Unreachable", False) for event in EVENTS]
+    assert "503" in failures[0].description
+
+
+def test_stopping_ends_a_wait_at_once() -> None:
+    with serving((503, {"Retry-After": "60"}, b"")) as server:
+        send, stop = sender(server.url, retry_seconds=300), threading.Event()
+        timer = threading.Timer(0.1, stop.set)
+        timer.start()
+        started = perf_counter()
+        assert len(send(EVENTS, stop)) == 2
+        assert perf_counter() - started < 10
+        timer.join()
+        send.close()
+
+
+def test_nobody_there_is_reported() -> None:
+    with serving(GOOD) as server:
+        pass
+    send = sender(server.url, retry_seconds=0.2)
+    assert [failure.name for failure in send(EVENTS, threading.Event())] == ["Unreachable", "Unreachable"]
+    send.close()
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 413])
+def test_a_refused_request_is_not_tried_again(status: int) -> None:
+    body = orjson.dumps({"message": "Not you.", "error_code": "InvalidApiKeyError"})
+    with serving((status, {}, body)) as server:
+        send = sender(server.url)
+        failures = send(EVENTS, threading.Event())
+        send.close()
+    assert len(server.bodies) == 1
+    assert {(f.name, f.description, f.refused) for f in failures} == {("InvalidApiKeyError", "Not you.", False)}
+
+
+@pytest.mark.parametrize("body", [b"<html>", b'{"visits": [{"success": true}]}', b"[]", b'{"visits": 5}'])
+def test_a_reply_that_is_none_counts_nothing_as_accepted(body: bytes) -> None:
+    with serving((200, {}, body)) as server:
+        send = sender(server.url)
+        assert {failure.name for failure in send(EVENTS, threading.Event())} == {"UnexpectedReply"}
+        send.close()
+
+
+def test_failures_of_a_bulk_reply_find_their_events() -> None:
+    error = {"name": "InvalidPropertyNameError", "description": "It has a dot."}
+    body = orjson.dumps({"a": [{"success": True}, {"success": False, "error": error}], "b": [{"success": True}]})
+    events = [make_event("a", {}), make_event("b", {}), make_event("a", {"x.y": 1})]
+    with serving((200, {}, body)) as server:
+        send = sender(server.url)
+        (failure,) = send(events, threading.Event())
+        send.close()
+    assert (failure.id, failure.name, failure.refused) == (events[2].id, "InvalidPropertyNameError", True)
+
+
+def test_bodies_to_other_machines_are_compressed(monkeypatch: pytest.MonkeyPatch) -> None:
+    events = [make_event("visits", {"text": "x" * 2_000})] * 2
+    with serving(GOOD) as server:
+        monkeypatch.setattr("headwater.client.bulk.is_loopback", lambda url: False)
+        send = sender(server.url)
+        assert send(events, threading.Event()) == []
+        send.close()
+    assert server.headers[0]["Content-Encoding"] == "gzip"
+    assert len(orjson.loads(gzip.decompress(server.bodies[0]))["visits"]) == 2
+
+
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+def through_a_proxy(monkeypatch: pytest.MonkeyPatch, proxy: str, no_proxy: str) -> list[str]:
+    """What is wrong with events for another machine, that are sent with this environment."""
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    send = HttpSend("http://events.invalid:7000", "0" * 24, "key", connections=1, retry_seconds=0.0)
+    found = [failure.name for failure in send(EVENTS, threading.Event())]
+    send.close()
+    return found
+
+
+def test_a_proxy_that_the_environment_names_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(GOOD) as server:
+        proxy = server.url.replace("://", "://me:p%40ss@")
+        assert through_a_proxy(monkeypatch, proxy, "") == []
+    assert server.paths == [f"http://events.invalid:7000/3.0/projects/{'0' * 24}/events"]
+    assert server.headers[0]["proxy-authorization"] == "Basic " + base64.b64encode(b"me:p@ss").decode()
+    assert server.headers[0]["Host"] == "events.invalid:7000"
+
+
+def test_a_proxy_needs_no_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(GOOD) as server:
+        assert through_a_proxy(monkeypatch, server.url.removeprefix("http://"), "") == []
+
+
+def test_a_proxy_is_not_asked_for_hosts_that_are_reached_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(GOOD) as server:
+        assert through_a_proxy(monkeypatch, server.url, "events.invalid") == ["Unreachable", "Unreachable"]
+    assert server.paths == []
+
+
+def test_a_redirection_is_no_success_and_is_not_followed() -> None:
+    with serving(GOOD) as other, serving((302, {"Location": other.url}, b"")) as server:
+        send = sender(server.url)
+        assert {failure.name for failure in send(EVENTS, threading.Event())} == {"HTTP 302"}
+        send.close()
+    assert other.bodies == []
+
+
+def test_a_connection_that_the_server_closed_meanwhile_loses_nothing() -> None:
+    with serving((200, {"Connection": "close"}, GOOD[2])) as server:
+        send = sender(server.url)
+        for _ in range(3):
+            assert send(EVENTS, threading.Event()) == []
+        send.close()
+    assert len(server.bodies) == 3
