@@ -2,17 +2,18 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from time import monotonic, perf_counter
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka.admin import AdminClient
 
 from collector.errors import unavailable
 from collector.rates import Rates
 from collector.records import Record
 from headwater import metrics
-from headwater.kafka import counting_retries, durable_producer_config, has_topic, note_error
-from headwater.membership import kafka_answers
+from headwater.kafka import client_config, counting_retries, durable_producer_config, has_topic, note_error
 from headwater.settings import Settings
 from headwater.topics import backfill_topic, raw_topic
 
@@ -93,8 +94,6 @@ class Publisher:
             if reports.error.code() != KafkaError.MSG_SIZE_TOO_LARGE:  # which is the record's fault
                 self._refused_at = monotonic()
             metrics.requests_unavailable.inc()
-            if reports.error.fatal():
-                self._replace_producer(reports.error.str())  # it ends an idempotent producer for good
             raise unavailable()
         self._refused_at = None
         metrics.acknowledge_seconds.observe(took)
@@ -106,15 +105,16 @@ class Publisher:
         unanswered = 0
         while True:
             await asyncio.sleep(IDLE_POLL_SECONDS)
-            if not self._polling:
-                self._producer.poll(0)
-            if await asyncio.to_thread(has_topic, self._producer, self._topic, METADATA_SECONDS):
-                unanswered = 0
-            elif await asyncio.to_thread(kafka_answers, self._settings):
-                unanswered += 1
+            try:
+                if not self._polling:
+                    self._take_reports()
+                lost = await asyncio.to_thread(self._is_lost)
+                unanswered = unanswered + 1 if lost else 0
                 if unanswered == UNANSWERED_MAX:
                     unanswered = 0
                     self._replace_producer("it does not find Kafka any more, though Kafka answers")
+            except Exception:  # a fault of ours, or no thread to be had: the next time it may be another
+                log.exception("the producer cannot be looked after; trying again")
 
     def problems(self) -> list[str]:
         """What keeps Kafka from taking records: it does not know the raw topic, or it took none lately. Blocks up to two seconds."""
@@ -128,6 +128,13 @@ class Publisher:
     def close(self) -> int:
         """Wait for what is still under way; how many records Kafka has not acknowledged. Blocks up to five seconds."""
         return self._producer.flush(FLUSH_SECONDS)
+
+    def _is_lost(self) -> bool:
+        """Whether Kafka answers a new client and not the producer. Blocks a few seconds at most."""
+        if has_topic(self._producer, self._topic, METADATA_SECONDS):
+            return False
+        new = AdminClient(client_config(self._settings) | {"log_level": 0})
+        return has_topic(new, self._topic, METADATA_SECONDS)
 
     def _new_producer(self) -> Producer:
         return Producer(self._config | counting_retries("collector"))
@@ -163,18 +170,25 @@ class Publisher:
             gathered, self._gathered = self._gathered, []
             for topic, records, reports in gathered:
                 self._produce(topic, records, reports)
-        self._producer.poll(0)
+        self._take_reports()
         if self._waiting:
             loop.call_later(POLL_SECONDS, self._poll, loop)
         else:
             self._polling = False
+
+    def _take_reports(self) -> None:
+        try:
+            self._producer.poll(0)
+        except KafkaException as error:  # a fatal one, which ends an idempotent producer for good
+            self._replace_producer(error.args[0].str())
 
     def _replace_producer(self, why: str) -> None:
         """The next request has a new producer. What waits for the old one is reported as not taken."""
         log.error("the producer is replaced", error=why)
         old, self._producer = self._producer, self._new_producer()
         old.purge()
-        old.poll(0)
+        with suppress(KafkaException):  # the fatal one again
+            old.poll(0)
 
 
 class _Reports:

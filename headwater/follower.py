@@ -18,6 +18,7 @@ BATCH_RECORDS = 500
 POLL_SECONDS = 0.1
 METADATA_SECONDS = 2.0
 AGAIN_SECONDS = 0.1
+FAULT_SECONDS = 1.0
 IDLE_SECONDS = 15.0  # after so long without a record, whether Kafka has some is looked at
 ANSWER_SECONDS = 2.0
 SURE_SECONDS = 2.0  # in which a record that has just been written comes
@@ -116,6 +117,9 @@ class Follower:
                 self._read()
             except _StuckError:
                 log.warning("topic has records that do not come; reading on by a new client", topic=self._topic)
+            except Exception:  # whatever it is: nobody would notice a thread that has ended
+                log.exception("topic cannot be followed; trying again", topic=self._topic)
+                self._stopping.wait(FAULT_SECONDS)
 
     def _read(self) -> None:
         """Read on from where the follower is. Raises _StuckError where that does not get on."""
@@ -166,7 +170,9 @@ class Follower:
         """
         while wait_for_base_topics(self._settings, self._stopping):
             try:
-                return list(consumer.list_topics(self._topic, METADATA_SECONDS).topics[self._topic].partitions)
+                if found := [*consumer.list_topics(self._topic, METADATA_SECONDS).topics[self._topic].partitions]:
+                    return found
+                self._stopping.wait(AGAIN_SECONDS)  # the broker that answers has not heard of the topic yet
             except KafkaException as error:
                 log.warning("topic cannot be read; trying again", topic=self._topic, error=error.args[0].str())
         return []

@@ -54,16 +54,16 @@ class Output:
         are durable. After False, nothing is known of any of them. Cut again only when it has returned.
         """
         self._current, self._other = self._other, self._current
-        return self._flush_ended
+        return self._other.flush
 
-    def _flush_ended(self, timeout: float) -> bool:
-        ended = self._other
-        if ended.flush(timeout):
-            return True
-        if ended.lost:
-            self._other = self._new_stretch()
-            ended.give_up()
-        return False
+    def undo(self) -> None:
+        """Forget what is queued, after a flush that failed. Not while another thread flushes. Does not block."""
+        # The producers, too, where Kafka took nothing: they may not find it any more (`headwater.membership`).
+        lost = self._other.lost
+        for each in (self._current, self._other):
+            each.give_up()
+        if lost:
+            self._current, self._other = self._new_stretch(), self._new_stretch()
 
     def _new_stretch(self) -> "_Stretch":
         return _Stretch(self._settings, self.too_large)
@@ -122,6 +122,8 @@ class _Stretch:
 
     def give_up(self) -> None:
         self._producer.purge()
+        self._producer.poll(0)  # reports that are not taken keep the producer, for ever
+        self._failed = None
 
     def close(self) -> None:
         self.give_up()

@@ -1,9 +1,10 @@
 """Bringing the local state of partitions up to what their changelog holds."""
 
+import time
 from collections.abc import Callable, Mapping
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.cimpl import OFFSET_BEGINNING
 
 from headwater.kafka import assign, partition_reader_config, what_comes
@@ -14,6 +15,7 @@ from processors.table import StateTable
 
 BATCH_RECORDS = 500  # chunks of ids have 16 KB, and 1,024 keys of the index
 POLL_SECONDS = 0.5
+IDLE_SECONDS = 15.0  # a client that lost its brokers gets nothing for ever (`headwater.membership`)
 AGE_SECONDS = 12 * 3_600  # of local state; Kafka keeps the deletions that it may have missed for 24 hours
 
 log = structlog.get_logger("headwater.processors")
@@ -40,9 +42,12 @@ def recover(settings: Settings, table: StateTable, ends: Mapping[int, int], want
     )
     try:
         assign(consumer, [TopicPartition(topic, p, starts[p] or OFFSET_BEGINNING) for p in sorted(missing)])
+        came = time.monotonic()
         while missing:
             if not wanted():
                 return False
+            if time.monotonic() - came > IDLE_SECONDS:  # all that is waited for is there: begin anew, by a new client
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"nothing comes of {topic}"))
             changes: dict[int, list[tuple[bytes, bytes | None]]] = {}
             offsets: dict[int, int] = {}
             for message in what_comes(consumer, BATCH_RECORDS, POLL_SECONDS):
@@ -55,6 +60,7 @@ def recover(settings: Settings, table: StateTable, ends: Mapping[int, int], want
                 source, offset, key = message.partition(), message.offset(), message.key()
                 if source is None or offset is None or key is None:
                     continue  # no record of ours
+                came = time.monotonic()
                 changes.setdefault(source, []).append((key, message.value()))
                 offsets[source] = offset
             for partition, last in offsets.items():

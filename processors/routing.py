@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import structlog
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from headwater import topics
@@ -21,6 +21,7 @@ from processors.repetitions import LOOKED_FOR
 REFUSED_SECONDS = 5.0  # how long a refusal holds before project or cap are looked at again
 REFUSED_KEPT = 10_000
 KAFKA_SECONDS = 10.0
+CATCH_UP_SECONDS = 2.0
 
 log = structlog.get_logger("headwater.processors")
 
@@ -133,7 +134,8 @@ class Routes:
 
     def _check(self, project_id: str, collection: str) -> None:
         if self._control.project(project_id) is None:
-            self._control.catch_up(1.0)
+            if not self._control.catch_up(CATCH_UP_SECONDS):  # no verdict on what cannot be known now
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the control topic cannot be read to its end"))
             if self._control.project(project_id) is None:
                 raise RefusedError("unknown_project", f"there is no project {project_id[:100]!r}")
         try:

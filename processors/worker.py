@@ -332,6 +332,7 @@ class Worker:
         phases.beside("flush", time.monotonic() - flushed_from)
         if not flushed:
             async with self._cut:
+                self._output.undo()
                 self._routes.forget()
                 for p, (each, _) in cuts.items():
                     self._undo(p, each)

@@ -49,6 +49,10 @@ class ClickHouse:
         except ValueError:
             raise StoreError(f"an answer that is no number: {str(answer)[:1000]}") from None
 
+    def text(self, sql: str, parameters: dict[str, object] | None = None) -> str:
+        """The text that a SELECT gives. Blocks; raises StoreError."""
+        return str(self._answer(sql, None, None, parameters))
+
     def answers(self) -> bool:
         """Whether the server answers a ping within 2 seconds."""
         try:

@@ -5,6 +5,7 @@ import random
 import threading
 import time
 from collections import Counter, deque
+from contextlib import suppress
 from itertools import groupby
 from typing import NamedTuple
 
@@ -397,7 +398,11 @@ class Sink:
         if any(topic == control_topic(self._settings) for topic, _ in gone):
             self.leads = False
         self._owned -= gone
-        self._paused -= gone
+        if paused := self._paused & gone:
+            # librdkafka would have it paused still when it is assigned again. In a callback nothing may be raised.
+            with suppress(KafkaException):
+                self._consumer.resume([TopicPartition(*place) for place in paused])
+            self._paused -= paused
         for place in gone:
             for known in (self._asked, self._refused, self._unanswered, self._expected, self._stored):
                 known.pop(place, None)

@@ -169,7 +169,7 @@ class Table:
     def delete(self, stop: threading.Event) -> bool:
         """Take the rows out, or the property out of them; False where `stop` was set before.
 
-        Blocks until the engine has rewritten the parts of the table that hold them. Raises StoreError.
+        Blocks until the engine has rewritten the parts of the table that hold them. Raises StoreError, also where the engine fails to.
         """
         while self._is_changed_now():
             if stop.wait(LOOK_SECONDS):
@@ -217,19 +217,20 @@ class Table:
         self._clickhouse.command(f"ALTER TABLE {self._table} {change}", None, SETTINGS, parameters.values)
 
     def _is_changed_now(self) -> bool:
-        """Whether the engine is still rewriting parts of the table, for whatever reason. Raises StoreError where that fails."""
+        """Whether the engine is still rewriting parts of the table, for whatever reason. Raises StoreError where it fails to: it would
+        try for ever."""
         parameters = Parameters()
         where = (
             f"database = {parameters.text(database(self._collection.project_id))} "
             f"AND table = {parameters.text(self._collection.name)} AND NOT is_done AND NOT is_killed"
         )
-        return bool(
-            self._clickhouse.number(
-                f"SELECT count() FROM system.mutations WHERE {where}",  # noqa: S608 - values are parameters
-                None,
-                parameters.values,
-            )
-        )
+        mutations = f"FROM system.mutations WHERE {where}"
+        if not self._clickhouse.number(f"SELECT count() {mutations}", None, parameters.values):
+            return False
+        why = self._clickhouse.text(f"SELECT max(latest_fail_reason) {mutations}", parameters.values)
+        if why:
+            raise StoreError(f"a change of {self._table} fails, and the engine tries it again and again: {why}")
+        return True
 
     def _drop_keys(self) -> None:
         if self._deletion.what != "events":

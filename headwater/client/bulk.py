@@ -2,6 +2,7 @@
 
 import gzip
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -17,7 +18,9 @@ from headwater.client.http import is_loopback, refusal
 from headwater.client.retry import WRITES, TryLaterError, answered, retrying
 
 GZIP_FROM = 2_000  # bytes; smaller bodies are not worth it
-TIMEOUT = urllib3.Timeout(connect=5.0, read=30.0)
+PIECE_BYTES = 65_536  # of a body that are sent at once; what urllib3 calls connect is the limit of each, too
+TIMEOUT = urllib3.Timeout(connect=10.0, read=30.0)
+IDLE_SECONDS = 5.0  # a connection that was not used for so long may be forgotten on its way
 
 
 class HttpSend:
@@ -36,24 +39,24 @@ class HttpSend:
         retry_seconds: float,
         backfill: bool = False,
     ) -> None:
-        here = is_loopback(url)
+        self._here = is_loopback(url)
         self._retry_seconds = retry_seconds
-        self._gzip = not here
         self._headers = {"Authorization": write_key, "Content-Type": "application/json"}
         if backfill:
             self._headers["Headwater-Backfill"] = "true"
-        bulk = f"{url}/3.0/projects/{project_id}/events"
-        proxy = None if here else _proxy(bulk)  # a proxy does not lead to this machine
-        self._manager = _manager(bulk, proxy, connections)
-        self._pool = self._manager.connection_from_url(bulk)
-        # What is not encrypted, a proxy is asked for by its whole address.
-        self._target = bulk if proxy and bulk.startswith("http:") else urlsplit(bulk).path
+        self._url = f"{url}/3.0/projects/{project_id}/events"
+        self._connections = connections
+        self._manager: urllib3.PoolManager | None = None
+        self._pool: urllib3.HTTPConnectionPool
+        self._target = ""
+        self._used_at = 0.0
+        self._choosing = threading.Lock()
 
     def __call__(self, events: list[Event], stop: threading.Event) -> list[FailedEvent]:
         """Deliver the events; the same bytes at every attempt. Blocks through its retries; returns what was not accepted."""
         body, collections = bulk_body(events)
         headers = self._headers
-        if self._gzip and len(body) >= GZIP_FROM:
+        if not self._here and len(body) >= GZIP_FROM:
             body = gzip.compress(body, compresslevel=1)
             headers = headers | {"Content-Encoding": "gzip"}
         try:
@@ -68,20 +71,37 @@ class HttpSend:
 
     def close(self) -> None:
         """Close the connections."""
-        self._manager.clear()
+        if self._manager is not None:
+            self._manager.clear()
 
     def _post(self, body: bytes, headers: dict[str, str]) -> httpx.Response:
-        reply = self._pool.urlopen(
+        reply = self._connected().urlopen(
             "POST",
             self._target,
-            body=body,
-            headers=headers,
+            body=[body[start : start + PIECE_BYTES] for start in range(0, len(body), PIECE_BYTES)],
+            headers=headers | {"Content-Length": str(len(body))},
             redirect=False,
             retries=False,
             assert_same_host=False,
             decode_content=False,
         )
-        return httpx.Response(reply.status, headers=list(reply.headers.items()), content=reply.data)
+        given = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items()]
+        return httpx.Response(reply.status, headers=given, content=reply.data)
+
+    def _connected(self) -> urllib3.HTTPConnectionPool:
+        with self._choosing:
+            now = time.monotonic()
+            idle, self._used_at = now - self._used_at, now
+            if self._manager is None:
+                proxy = None if self._here else _proxy(self._url)  # a proxy does not lead to this machine
+                # What is not encrypted, a proxy is asked for by its whole address.
+                self._target = self._url if proxy and self._url.startswith("http:") else urlsplit(self._url).path
+                self._manager = _manager(self._url, proxy, self._connections)
+            elif idle < IDLE_SECONDS:
+                return self._pool
+            self._manager.clear()
+            self._pool = self._manager.connection_from_url(self._url)
+            return self._pool
 
 
 def _proxy(url: str) -> str | None:

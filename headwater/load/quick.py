@@ -48,7 +48,7 @@ def quick(
         return None
 
     def make(key: str, text: bytes) -> Event | None:
-        if text[-1:] != b"}":
+        if text[-1:] != b"}" and (text := text.strip())[-1:] != b"}":
             return None
         try:
             line: Any = decode(text)

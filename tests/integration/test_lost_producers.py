@@ -5,12 +5,15 @@ given the address of nobody is in the same state.
 """
 
 import asyncio
+import gc
 import secrets
+import weakref
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
-from confluent_kafka import KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 
 from collector import publish
@@ -46,17 +49,26 @@ def plane(topics: Settings) -> Iterator[ControlPlane]:
 
 
 def test_a_processor_puts_out_again(topics: Settings) -> None:
+    """What was queued when a flush failed is not put out, of whichever of the two stretches: it is processed again."""
     topic = dead_letters_topic(topics)
-
-    def put_out(key: bytes) -> bool:
-        output.produce(topic, [key], [b"{}"])
-        return output.cut()(5.0)
-
     with closing(Output(topics)) as output:
-        output._current._producer = Producer(NOBODY | {"delivery.report.only.error": True})
-        found = [put_out(b"%d" % n) for n in range(5)]
-    assert found == [False, True, True, True, True]
-    assert sorted(key for key, _, _ in read_topic(topics, topic)) == [b"1", b"2", b"3", b"4"]
+        for stretch in (output._current, output._other):
+            stretch._producer = Producer(NOBODY | {"delivery.report.only.error": True, "message.timeout.ms": 300_000})
+        lost = [weakref.ref(stretch) for stretch in (output._current, output._other)]
+        del stretch
+        output.produce(topic, [b"0"], [b"{}"])
+        flush = output.cut()
+        output.produce(topic, [b"1"], [b"{}"])
+        assert not flush(0.5)
+        del flush
+        output.undo()
+        assert output.backlog == 0
+        gc.collect()
+        assert [each() for each in lost] == [None, None], "each would keep a client of Kafka and its threads"
+        for key in (b"2", b"3"):
+            output.produce(topic, [key], [b"{}"])
+            assert output.cut()(10.0)
+    assert sorted(key for key, _, _ in read_topic(topics, topic)) == [b"2", b"3"]
 
 
 def test_a_record_that_is_too_large_says_nothing_of_its_producer(topics: Settings) -> None:
@@ -65,6 +77,7 @@ def test_a_record_that_is_too_large_says_nothing_of_its_producer(topics: Setting
         too_large = secrets.token_bytes(topics.topic_max_message_bytes + 1)
         output.produce(raw_topic(topics), [b"k"], [too_large])
         assert not output.cut()(10.0)
+        output.undo()
         assert output.too_large == {(raw_topic(topics), b"k")}
         assert output._other._producer is before
 
@@ -113,3 +126,30 @@ async def test_a_collector_takes_events_again(
     finally:
         polling.cancel()
         publisher.close()
+
+
+class Fatal:
+    """A producer that has a fatal error, which librdkafka tells in the next poll."""
+
+    def __init__(self) -> None:
+        self._producer = Producer(NOBODY | {"message.timeout.ms": 300_000})
+        self._told = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._producer, name)
+
+    def poll(self, timeout: float) -> int:
+        if not self._told:
+            self._told = True
+            raise KafkaException(KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, "out of order", fatal=True))
+        return int(self._producer.poll(timeout))
+
+
+async def test_a_collector_survives_a_fatal_error_of_its_producer(topics: Settings, plane: ControlPlane) -> None:
+    project_id = new_project(topics)
+    publisher = Publisher(topics, Rates(plane))
+    publisher._producer = Fatal()  # type: ignore[assignment]
+    with pytest.raises(ApiError, match="503"):
+        await asyncio.wait_for(publisher.publish(project_id, [(b"k", b"v")] * 30), 10)
+    await asyncio.wait_for(publisher.publish(project_id, [(b"k", b"v")]), 10)
+    assert publisher.close() == 0

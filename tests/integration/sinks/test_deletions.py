@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError
 from confluent_kafka import Consumer, TopicPartition
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -88,6 +89,7 @@ def test_what_is_deleted_stays_deleted_when_all_is_read_again(
     settings: Settings, tables: Tables, writer: DeletionWriter, collection: Collection
 ) -> None:
     other = Collection(collection.project_id, "other")
+    create_collections(settings, other)
     produce(settings, collection, [encoded(collection, one) for one in MIX])
     produce(settings, other, [encoded(other, one) for one in MIX])
     with running_sink(settings):
@@ -244,6 +246,29 @@ def test_a_deletion_that_meets_a_fault_holds_up_no_other(
         faulty = False
         wait_done(writer, first)
         assert tables.count(broken) == 0
+
+
+def test_a_table_that_the_engine_cannot_change_holds_up_no_other(
+    settings: Settings, tables: Tables, writer: DeletionWriter, collection: Collection
+) -> None:
+    other = Collection(collection.project_id, "other")
+    create_collections(settings, other)
+    name = f"headwater_{collection.project_id}.{collection.name}"
+    with running_sink(settings):
+        for each in (collection, other):
+            produce(settings, each, [encoded(each, {"n": 1})])
+            wait_until(lambda each=each: tables.count(each) == 1)
+        with pytest.raises(DatabaseError):  # and yet it is tried again and again
+            tables.command(f"ALTER TABLE {name} DELETE WHERE throwIf(cityHash64(id) >= 0) = 1")
+        stuck = delete(writer, collection)
+        wait_done(writer, delete(writer, other))
+        assert tables.count(other) == 0
+        assert stuck in writer.plane.deletions.pending()
+        tables.command(
+            f"KILL MUTATION WHERE database = 'headwater_{collection.project_id}' AND table = '{collection.name}'"
+        )
+        wait_done(writer, stuck)
+        assert tables.count(collection) == 0
 
 
 def test_hostile_names(settings: Settings, tables: Tables, writer: DeletionWriter) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
@@ -274,6 +275,26 @@ def test_a_table_of_another_form_holds_up_its_collection_alone(settings: Setting
         wait_until(lambda: tables.count(broken) == 2, LIMIT)
         wait_until(lambda: metrics.sink_paused._value.get() == 0, LIMIT)
     assert dead_letters(settings) == []
+
+
+def test_partitions_that_go_while_they_are_paused_are_read_when_they_come_back(
+    settings: Settings, tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = new_collection()
+    turns: list[Callable[[], None]] = []  # to be done in the sink's own thread
+    with running_sink(settings) as sink:
+        check = sink._membership.check
+        monkeypatch.setattr(sink._membership, "check", lambda: turns.pop()() if turns else check())
+        produce(settings, collection, [encoded(collection, {"n": 1})])
+        wait_until(lambda: tables.count(collection) == 1, LIMIT)
+        tables.command(f"ALTER TABLE headwater_{collection.project_id}.events RENAME COLUMN properties TO others")
+        produce(settings, collection, [encoded(collection, {"n": 2})])
+        wait_until(lambda: sink._paused, LIMIT)
+        turns.append(sink._consumer.unsubscribe)
+        wait_until(lambda: not sink._owned, LIMIT)
+        tables.command(f"ALTER TABLE headwater_{collection.project_id}.events RENAME COLUMN others TO properties")
+        turns.append(sink._subscribe)
+        wait_until(lambda: tables.count(collection) == 2, LIMIT)
 
 
 def test_a_full_batch_does_not_wait_for_its_age(settings: Settings, tables: Tables) -> None:

@@ -2,11 +2,15 @@
 
 import base64
 import gzip
+import socket
 import threading
-from time import perf_counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter, sleep
 
 import orjson
 import pytest
+import urllib3
 
 import headwater
 from headwater.client.bulk import HttpSend
@@ -171,3 +175,66 @@ def test_a_connection_that_the_server_closed_meanwhile_loses_nothing() -> None:
             assert send(EVENTS, threading.Event()) == []
         send.close()
     assert len(server.bodies) == 3
+
+
+def test_a_header_in_any_letters_is_no_failure() -> None:
+    with serving((200, {"Via": "1.1 caf\xe9"}, GOOD[2])) as server:
+        send = sender(server.url)
+        assert send(EVENTS, threading.Event()) == []
+        send.close()
+
+
+def test_a_large_body_may_take_longer_than_its_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is sent slowly is sent: the limit is for each piece, not for the whole."""
+    monkeypatch.setattr("headwater.client.bulk.TIMEOUT", urllib3.Timeout(connect=1.0, read=30.0))
+    large = [make_event("visits", {"text": "x" * 4_000_000})] * 2
+    with slow_server() as url:
+        send = sender(url, retry_seconds=0.0)
+        began = perf_counter()
+        assert send(large, threading.Event()) == []
+        assert perf_counter() - began > 1.5
+        send.close()
+
+
+@contextmanager
+def slow_server() -> Iterator[str]:
+    """Reads one request at 4 MB/s, by a small window, and answers it well."""
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                head, _, body = connection.recv(65_536).partition(b"\r\n\r\n")
+                left = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]) - len(body)
+                while left > 0:
+                    left -= len(connection.recv(65_536))
+                    sleep(65_536 / 4_000_000)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(GOOD[2]), GOOD[2]))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        thread.join()
+
+
+def test_a_connection_that_was_idle_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headwater.client.bulk.IDLE_SECONDS", 0.0)
+    with serving(GOOD) as server:
+        send = sender(server.url)
+        for _ in range(2):
+            assert send(EVENTS, threading.Event()) == []
+            assert send._pool.num_connections == 1
+        first = send._pool
+        assert send(EVENTS, threading.Event()) == []
+        assert send._pool is not first
+        send.close()
+
+
+@pytest.mark.parametrize("url", ["http://", "ftp://127.0.0.1:1", "http://127.0.0.1:99999"])
+def test_an_address_that_is_none_is_told(url: str) -> None:
+    send = sender(url, retry_seconds=0.0)
+    assert {failure.name for failure in send(EVENTS, threading.Event())} == {"Unreachable"}
+    send.close()

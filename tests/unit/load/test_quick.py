@@ -85,6 +85,7 @@ def refusal(text: bytes) -> str | None:
     ("text", "payload"),
     [
         (b'{"a":"say \\"hi\\""}', b'{"keen":{"uniqueness_token":"key","timestamp":"%b"},"a":"say \\"hi\\""}'),
+        (b'{"a":1}\r', b'{"keen":{"uniqueness_token":"key","timestamp":"%b"},"a":1}'),
         (b'{"a":1,"keen":{"addons":[]}}', b'{"a":1,"keen":{"uniqueness_token":"key","timestamp":"%b","addons":[]}}'),
     ],
 )
