@@ -7,13 +7,13 @@ from time import monotonic, perf_counter
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
-from confluent_kafka.admin import AdminClient
 
 from collector.errors import unavailable
 from collector.rates import Rates
 from collector.records import Record
 from headwater import metrics
-from headwater.kafka import client_config, counting_retries, durable_producer_config, has_topic, note_error
+from headwater.kafka import counting_retries, durable_producer_config, has_topic, note_error
+from headwater.membership import kafka_answers
 from headwater.settings import Settings
 from headwater.topics import backfill_topic, raw_topic
 
@@ -133,8 +133,7 @@ class Publisher:
         """Whether Kafka answers a new client and not the producer. Blocks a few seconds at most."""
         if has_topic(self._producer, self._topic, METADATA_SECONDS):
             return False
-        new = AdminClient(client_config(self._settings) | {"log_level": 0})
-        return has_topic(new, self._topic, METADATA_SECONDS)
+        return kafka_answers(self._settings, self._topic)
 
     def _new_producer(self) -> Producer:
         return Producer(self._config | counting_retries("collector"))

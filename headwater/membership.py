@@ -44,7 +44,7 @@ class Membership:
     """One consumer's. `answers`: whether Kafka answers a new client; blocks a second."""
 
     def __init__(self, settings: Settings, answers: Callable[[], bool] | None = None) -> None:
-        self._answers = answers or (lambda: kafka_answers(settings))
+        self._answers = answers or (lambda: kafka_answers(settings, control_topic(settings)))
         self._lost = Trouble()
         self._asked_at = 0.0
         self._answered_since: float | None = None  # while the group is lost
@@ -88,9 +88,9 @@ class Membership:
             raise StrandedError
 
 
-def kafka_answers(settings: Settings) -> bool:
-    """Whether Kafka answers a client that is new. Blocks up to a second."""
-    return has_topic(AdminClient(client_config(settings) | {"log_level": 0}), control_topic(settings), ANSWER_SECONDS)
+def kafka_answers(settings: Settings, topic: str) -> bool:
+    """Whether Kafka answers a client that is new, and has the topic. Blocks up to a second."""
+    return has_topic(AdminClient(client_config(settings) | {"log_level": 0}), topic, ANSWER_SECONDS)
 
 
 def let_go(consumer: Consumer) -> None:

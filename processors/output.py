@@ -57,13 +57,12 @@ class Output:
         return self._other.flush
 
     def undo(self) -> None:
-        """Forget what is queued, after a flush that failed. Not while another thread flushes. Does not block."""
-        # The producers, too, where Kafka took nothing: they may not find it any more (`headwater.membership`).
-        lost = self._other.lost
+        """Give up what is queued, after a flush that failed. Not while another thread flushes."""
+        # By new producers: an idempotent one that gave up what was on its way fails once more, and one that got nothing
+        # through may not find Kafka any more (`headwater.membership`).
         for each in (self._current, self._other):
             each.give_up()
-        if lost:
-            self._current, self._other = self._new_stretch(), self._new_stretch()
+        self._current, self._other = self._new_stretch(), self._new_stretch()
 
     def _new_stretch(self) -> "_Stretch":
         return _Stretch(self._settings, self.too_large)
@@ -75,10 +74,7 @@ class Output:
 
 
 class _Stretch:
-    """A producer and what went wrong in it since its last flush.
-
-    `lost`: Kafka took nothing of something, and it may be the producer that does not find Kafka any more (`headwater.membership`).
-    """
+    """A producer and what went wrong in it since its last flush."""
 
     def __init__(self, settings: Settings, too_large: set[tuple[str, bytes]]) -> None:
         self._producer = Producer(
@@ -91,12 +87,10 @@ class _Stretch:
                 "log_level": 3,
             }
         )
-        self._too_large = too_large
-        self._failed: KafkaError | None = None
-        self.lost = False
+        self._reports = _Reports(too_large)
 
     def produce(self, topic: str, keys: Iterable[bytes], values: Iterable[bytes]) -> None:
-        produce, delivered = self._producer.produce, self._delivered
+        produce, delivered = self._producer.produce, self._reports.report
         for key, value in zip(keys, values, strict=True):
             try:
                 produce(topic, value, key, -1, delivered)
@@ -112,8 +106,7 @@ class _Stretch:
 
     def flush(self, timeout: float) -> bool:
         left = self._producer.flush(timeout)
-        failed, self._failed = self._failed, None
-        self.lost = left > 0 or (failed is not None and failed.code() != KafkaError.MSG_SIZE_TOO_LARGE)
+        failed, self._reports.failed = self._reports.failed, None
         if failed is not None:
             log.warning("Kafka did not take a record; processing again", error=failed.str())
         elif left:
@@ -122,8 +115,6 @@ class _Stretch:
 
     def give_up(self) -> None:
         self._producer.purge()
-        self._producer.poll(0)  # reports that are not taken keep the producer, for ever
-        self._failed = None
 
     def close(self) -> None:
         self.give_up()
@@ -134,15 +125,24 @@ class _Stretch:
         while time.monotonic() < deadline:
             self._producer.poll(0.05)
             try:
-                self._producer.produce(topic, value, key, on_delivery=self._delivered)
+                self._producer.produce(topic, value, key, on_delivery=self._reports.report)
             except BufferError:
                 continue
             return
         raise OutputFullError(f"no room for a record in {FULL_SECONDS:g} s")
 
-    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+
+class _Reports:
+    """What is told of a producer's records. It knows nothing of the producer, which its reports would keep alive while nobody takes them."""
+
+    def __init__(self, too_large: set[tuple[str, bytes]]) -> None:
+        self._too_large = too_large
+        self.failed: KafkaError | None = None
+
+    def report(self, error: KafkaError | None, message: Message) -> None:
+        """A record is durable, or Kafka did not take it."""
         if error is None:
             return
-        self._failed = error
+        self.failed = error
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             self._too_large.add((message.topic() or "", message.key() or b""))

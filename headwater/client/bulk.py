@@ -26,7 +26,7 @@ IDLE_SECONDS = 5.0  # a connection that was not used for so long may be forgotte
 class HttpSend:
     """Posts batches to a project's bulk route.
 
-    By urllib3, not httpx as all else: a request costs half, and that is time that the application's own threads do not get.
+    By urllib3, not httpx as all else: it takes less of the time that the application's own threads do not get.
     """
 
     def __init__(

@@ -136,12 +136,8 @@ class Loader:
         checkpoint = self._checkpoint
         while self._sent and (self._sent[0].answered or not self._sent[0].events):
             request = self._sent[0]
-            if (
-                any(request.texts)
-                and request.failures
-                and request.failures[0].name in BROKEN
-                and not request.failures[0].refused
-            ):
+            first = next(iter(request.failures), None)
+            if first is not None and not first.refused and first.name in BROKEN and any(request.texts):
                 self._sent[0] = request = self._read(request)
                 if request.events:
                     sender.put(request)
