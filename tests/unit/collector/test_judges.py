@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
 import orjson
@@ -35,7 +35,13 @@ def make() -> RequestRecords:
 
 
 def children() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "collector.judge" in child.cmdline()]
+    """The judges that run; other tests' children that nobody has waited for yet say no command line."""
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):  # a zombie's is one, too
+            if "collector.judge" in child.cmdline():
+                found.append(child)
+    return found
 
 
 @asynccontextmanager
