@@ -20,9 +20,8 @@ from headwater.topics import backfill_topic, raw_topic
 QUEUE_KIB = 65_536  # what waits for Kafka; beyond it requests are answered 503
 QUEUE_RECORDS = 200_000
 POLL_SECONDS = 0.001
-GATHER_SECONDS = 0.005  # what requests bring within it goes to librdkafka together
-GATHERED_RECORDS = 20  # a request with so many goes at once: there is little to gain by waiting for others
-TURN_RECORDS = 250  # of one request are produced without a pause
+GATHER_SECONDS = 0.005  # what requests bring within it goes to librdkafka together, and so in fewer batches
+TURN_RECORDS = 500  # so many at most are produced, and gathered, without a pause
 UNACKNOWLEDGED_MAX = 1_500  # of one request: all reports that are in are read at once
 METADATA_SECONDS = 2.0
 IDLE_POLL_SECONDS = 5.0
@@ -41,8 +40,8 @@ class Publisher:
 
     That costs a timer of a millisecond and saves the hand-over of the interpreter lock for every report that a thread
     of its own would need. What busy collectors send is gathered here and not by librdkafka (its linger): that wakes its
-    thread for the first record of each partition, which is nearly every record of single events. The first request after
-    a pause waits for nothing.
+    thread for the first record of each partition, which is nearly every record of single events. A request that comes while no
+    other is under way waits for nothing.
     """
 
     def __init__(self, settings: Settings, rates: Rates) -> None:
@@ -59,6 +58,7 @@ class Publisher:
         self._producer = self._new_producer()
         self._refused_at: float | None = None  # when Kafka last did not take a request's records, and none since
         self._gathered: list[tuple[str, Sequence[Record], _Reports]] = []
+        self._gathered_records = 0
         self._next_flush = 0.0  # not before this time of the loop
         self._waiting = 0  # requests that wait for reports
         self._polling = False
@@ -79,12 +79,12 @@ class Publisher:
             self._polling = True
             loop.call_soon(self._poll, loop)
         try:
-            if len(records) < GATHERED_RECORDS:
-                self._gathered.append((topic, records, reports))
-            elif len(records) <= TURN_RECORDS:
-                self._produce(topic, records, reports)
-            else:
+            if len(records) > TURN_RECORDS:
                 await self._produce_in_turns(topic, records, reports)
+            elif self._waiting > 1:
+                self._gather(topic, records, reports)
+            else:
+                self._produce(topic, records, reports)
             await reports.all_in
         finally:
             self._waiting -= 1
@@ -163,12 +163,22 @@ class Publisher:
             self._produce(topic, records[start : start + TURN_RECORDS], reports)
             await asyncio.sleep(0)
 
+    def _gather(self, topic: str, records: Sequence[Record], reports: "_Reports") -> None:
+        """Produce the records within GATHER_SECONDS, with those of other requests."""
+        if self._gathered_records + len(records) > TURN_RECORDS:
+            self._produce_gathered()
+        self._gathered.append((topic, records, reports))
+        self._gathered_records += len(records)
+
+    def _produce_gathered(self) -> None:
+        gathered, self._gathered, self._gathered_records = self._gathered, [], 0
+        for topic, records, reports in gathered:
+            self._produce(topic, records, reports)
+
     def _poll(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._gathered and loop.time() >= self._next_flush:
             self._next_flush = loop.time() + GATHER_SECONDS
-            gathered, self._gathered = self._gathered, []
-            for topic, records, reports in gathered:
-                self._produce(topic, records, reports)
+            self._produce_gathered()
         self._take_reports()
         if self._waiting:
             loop.call_later(POLL_SECONDS, self._poll, loop)

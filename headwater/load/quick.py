@@ -11,6 +11,7 @@ from headwater.client.event import Event
 
 KEEN = b'"keen"'
 ESCAPED_LETTER = b"\\u"  # with these a name may stand there in other letters
+BACKSLASH = 0x5C
 BRACE = 0x7B
 QUOTE = 0x22
 
@@ -87,7 +88,7 @@ def quick(
             if (
                 keen.uniqueness_token is not UNSET
                 or text.find(KEEN, at_keen + 1) >= 0
-                or ESCAPED_LETTER in text
+                or (BACKSLASH in text and ESCAPED_LETTER in text)  # to look for a byte takes a third of the time
                 or text[inside := text.index(BRACE, at_keen) + 1] != QUOTE
             ):
                 return None
