@@ -82,7 +82,9 @@ class Intake:
                 log.warning("topics of producers cannot be taken in; trying again", error=reason)
             except Exception:  # a fault of ours: nothing was committed, and the requests of others go on
                 log.exception("topics of producers cannot be taken in; trying again")
-            self._stopping.wait(RETRY_SECONDS)
+            if not self._stopping.is_set():
+                metrics.intake_failures.inc()
+                self._stopping.wait(RETRY_SECONDS)
 
     def _take(self, consumer: Consumer, membership: Membership) -> None:
         places = _Places()

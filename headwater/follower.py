@@ -11,7 +11,7 @@ from confluent_kafka.admin._listoffsets import OffsetSpec  # the package offers 
 from confluent_kafka.cimpl import OFFSET_BEGINNING
 
 from headwater.kafka import client_config, partition_reader_config, wait_for_base_topics, what_comes
-from headwater.membership import StrandedError, closed_at_last
+from headwater.membership import IDLE_SECONDS, StrandedError, closed_at_last
 from headwater.settings import Settings
 
 BATCH_RECORDS = 500
@@ -19,7 +19,6 @@ POLL_SECONDS = 0.1
 METADATA_SECONDS = 2.0
 AGAIN_SECONDS = 0.1
 FAULT_SECONDS = 1.0
-IDLE_SECONDS = 15.0  # after so long without a record, whether Kafka has some is looked at
 ANSWER_SECONDS = 2.0
 SURE_SECONDS = 2.0  # in which a record that has just been written comes
 QUEUE_KIB = 4096

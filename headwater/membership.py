@@ -26,6 +26,8 @@ SAID_SECONDS = 5.0  # a group whose coordinator moves is found again within thes
 ASK_SECONDS = 2.0
 ANSWER_SECONDS = 1.0
 STRANDED_SECONDS = 20.0  # twice a session: what finds its group by itself has done so by then
+# Who reads partitions without a group and has had nothing for so long looks whether there is something: then it reads by a new client.
+IDLE_SECONDS = 15.0
 FORLORN_SECONDS = 4.0  # a client without any broker that has not begun at its configured ones again by then never does
 BROKERS = ("configured", "learned")  # of what is in the statistics: the others are librdkafka's own
 LEAVING = ("wait-unassign-to-complete", "wait-incr-unassign-to-complete")

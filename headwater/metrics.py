@@ -79,6 +79,9 @@ requests_unavailable = _counter(
 intake_records = _counter(
     "collector_intake_records_total", "Records taken from the topics of producers, dead letters among them."
 )
+intake_failures = _counter(
+    "collector_intake_failures_total", "Times that taking in from the topics of producers failed and was begun anew."
+)
 requests_limited = _counter(
     "collector_limited_total",
     "Requests answered 429 because their project had sent more events or bytes than it may.",
@@ -153,6 +156,10 @@ covered_records = _counter(
     "Records that came in before a deletion of their collection: they are stored without what it deletes.",
 )
 deletions_done = _counter("sink_deletions_total", "Deletions that were done.")
+deletion_wait_seconds = _gauge(
+    "sink_deletion_wait_seconds",
+    "For how long the sink that does deletions has known of the one that waits longest to be done; 0 where none waits.",
+)
 insert_seconds = _histogram("sink_insert_seconds", "Time of one insert.", SECONDS)
 insert_failures = _counter(
     "sink_insert_failures_total", "Inserts that failed and are tried again, by ClickHouse's error code.", "code"

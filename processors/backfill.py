@@ -17,6 +17,7 @@ import structlog
 from confluent_kafka import KafkaException
 
 from headwater import metrics
+from headwater.membership import IDLE_SECONDS
 from headwater.offsets import Place
 from headwater.settings import Settings
 from processors.backfill_reader import BackfillReader
@@ -36,7 +37,6 @@ ASK_SECONDS = 0.15  # between two questions what sinks have stored
 LAG_SECONDS = 2.0
 LIVE_SECONDS = 10.0  # without a live event for so long, there are none that could wait
 RETRY_SECONDS = 1.0
-IDLE_SECONDS = 15.0  # a client that has had nothing for so long, while there is something, gets nothing any more
 STALLED_SECONDS = 5.0  # without room or turn for so long, it is said
 
 WaitsFor = Literal["live", "sinks"]

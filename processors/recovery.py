@@ -8,6 +8,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.cimpl import OFFSET_BEGINNING
 
 from headwater.kafka import assign, partition_reader_config, what_comes
+from headwater.membership import IDLE_SECONDS
 from headwater.metrics import recovered_records
 from headwater.settings import Settings
 from headwater.topics import state_topic
@@ -15,7 +16,6 @@ from processors.table import StateTable
 
 BATCH_RECORDS = 500  # chunks of ids have 16 KB, and 1,024 keys of the index
 POLL_SECONDS = 0.5
-IDLE_SECONDS = 15.0  # a client that lost its brokers gets nothing for ever (`headwater.membership`)
 AGE_SECONDS = 12 * 3_600  # of local state; Kafka keeps the deletions that it may have missed for 24 hours
 
 log = structlog.get_logger("headwater.processors")

@@ -418,12 +418,17 @@ class Worker:
 
         async with self._taking:
             while wanted and current():
-                writers = {p: FencedWriter(self._settings, self._app.conf.id, p) for p in wanted}
+                writers: dict[int, FencedWriter] = {}
+                errors: dict[int, BaseException] = {}
+                for p in wanted:
+                    try:
+                        writers[p] = FencedWriter(self._settings, self._app.conf.id, p)
+                    except Exception as error:
+                        errors[p] = error
                 taken = await asyncio.gather(
                     *(self._in_thread(writer.take) for writer in writers.values()), return_exceptions=True
                 )
                 ends: dict[int, int] = {}
-                errors: dict[int, BaseException] = {}
                 for p, outcome in zip(writers, taken, strict=True):
                     if isinstance(outcome, BaseException):
                         errors[p] = outcome

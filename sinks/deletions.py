@@ -7,6 +7,7 @@ done. A deletion that is interrupted, by whatever, is still asked for and done f
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -101,14 +102,20 @@ class Deleter:
         self._writer = writer
         self._clickhouse = clickhouse
         self._leads = leads
-        self._failing = False
+        self._failing: set[str] = set()  # ids, each said once
+        self._seen: dict[str, float] = {}  # when each deletion that is not done was first seen here
+        metrics.deletion_wait_seconds.set_function(self._longest_wait)
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set. A deletion that fails is tried again, and holds up no other."""
         wait = LOOK_SECONDS
         while not stop.wait(wait):
             wait = LOOK_SECONDS
-            for deletion in self._plane.deletions.pending() if self._leads() else ():
+            pending = self._plane.deletions.pending() if self._leads() else []
+            now = time.monotonic()
+            self._seen = {one.id: self._seen.get(one.id, now) for one in pending}
+            self._failing &= self._seen.keys()
+            for deletion in pending:
                 if stop.is_set() or not self._leads():
                     break
                 if not self._done(deletion, stop):
@@ -128,15 +135,18 @@ class Deleter:
                     what=deletion.what,
                 )
         except (StoreError, ControlError) as error:
-            if not self._failing:
+            if deletion.id not in self._failing:
                 log.warning("sink.deletion_fails", deletion=deletion.id, error=str(error)[:1000])
-            self._failing = True
+            self._failing.add(deletion.id)
             return False
         except Exception:  # a fault of ours: the deletions of others go on, and this one is tried again
             log.exception("sink.deletion_fails", deletion=deletion.id)
             return False
-        self._failing = False
         return True
+
+    def _longest_wait(self) -> float:
+        first = min(self._seen.values(), default=None)
+        return 0.0 if first is None else time.monotonic() - first
 
 
 class Table:
@@ -224,13 +234,14 @@ class Table:
             f"database = {parameters.text(database(self._collection.project_id))} "
             f"AND table = {parameters.text(self._collection.name)} AND NOT is_done AND NOT is_killed"
         )
-        mutations = f"FROM system.mutations WHERE {where}"
-        if not self._clickhouse.number(f"SELECT count() {mutations}", None, parameters.values):
-            return False
-        why = self._clickhouse.text(f"SELECT max(latest_fail_reason) {mutations}", parameters.values)
+        # How many, and why one of them fails.
+        count, _, why = self._clickhouse.text(
+            f"SELECT concat(toString(count()), ' ', max(latest_fail_reason)) FROM system.mutations WHERE {where}",  # noqa: S608 - names are parameters
+            parameters.values,
+        ).partition(" ")
         if why:
             raise StoreError(f"a change of {self._table} fails, and the engine tries it again and again: {why}")
-        return True
+        return count != "0"
 
     def _drop_keys(self) -> None:
         if self._deletion.what != "events":

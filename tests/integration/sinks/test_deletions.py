@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from headwater import metrics
 from headwater.control import Deletion, DeletionWriter
 from headwater.settings import Settings
 from headwater.topics import collections_pattern
@@ -264,11 +265,18 @@ def test_a_table_that_the_engine_cannot_change_holds_up_no_other(
         wait_done(writer, delete(writer, other))
         assert tables.count(other) == 0
         assert stuck in writer.plane.deletions.pending()
+        assert waits() > 0
         tables.command(
             f"KILL MUTATION WHERE database = 'headwater_{collection.project_id}' AND table = '{collection.name}'"
         )
         wait_done(writer, stuck)
         assert tables.count(collection) == 0
+        wait_until(lambda: waits() == 0)
+
+
+def waits() -> float | None:
+    """For how long the sink says that the oldest deletion waits."""
+    return metrics.registry.get_sample_value("headwater_sink_deletion_wait_seconds")
 
 
 def test_hostile_names(settings: Settings, tables: Tables, writer: DeletionWriter) -> None:
