@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 from pydantic import SecretStr
 
 from headwater import topics
+from headwater.doctor import Deployment, examine
 from headwater.kafka import client_config, create_topics, new_topic
 from headwater.local.child import Child
 from headwater.local.kafka import KafkaNode
@@ -129,6 +130,10 @@ def test_events_pass(secured: tuple[Path, dict[str, str]], tmp_path: Path, proto
         state = wait_processed(settings, EVENTS)
     assert state.events(project_id, "visits") == EVENTS
     assert len(read_events(settings, project_id, "visits")) == EVENTS
+    checks = {check.name: check for check in examine(Deployment(settings))}
+    assert checks["Kafka"].said.startswith(f"{addresses[protocol]} answers")
+    for name in ("topics", "schemas", "clock of Kafka", "lag of processors"):
+        assert checks[name].outcome == "ok", checks[name]
 
 
 def test_a_wrong_password_is_said(secured: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
@@ -142,6 +147,9 @@ def test_a_wrong_password_is_said(secured: tuple[Path, dict[str, str]], tmp_path
         kafka_sasl_username=USER,
         kafka_sasl_password=SecretStr("wrong"),
     )
+    doctor = next(check for check in examine(Deployment(settings)) if check.name == "Kafka")
+    assert doctor.outcome == "failed"
+    assert "TLS and SASL" in (doctor.remedy or "")
     with structlog.testing.capture_logs() as lines:
         admin = AdminClient(client_config(settings))
         with pytest.raises(KafkaException):
