@@ -412,6 +412,7 @@ class Worker:
         """Take partitions and let them flow, however long that needs; gives up when the assignment is no more."""
         began = time.monotonic()
         wanted = set(partitions)
+        said: dict[int, str] = {}
 
         def current() -> bool:
             return self._assignment == assignment
@@ -443,16 +444,19 @@ class Worker:
                     for p in ends:
                         try:
                             self._own(p, writers[p])
-                        except StateLostError as error:
+                        except Exception as error:  # what is in its state is no state, or the local copy is lost
                             errors[p] = error
+                            self._standing.stuck(p, f"its state cannot be read: {error}", time.monotonic())
                             continue
+                        self._standing.gone([p])
                         del writers[p]
                         wanted.discard(p)
                 await asyncio.gather(*(self._in_thread(writer.close) for writer in writers.values()))
                 if errors and current():
-                    log.warning(
-                        "partitions could not be taken; trying again", errors={p: str(errors[p]) for p in errors}
-                    )
+                    reasons = {p: str(errors[p]) for p in errors}
+                    if reasons != said:
+                        log.warning("partitions could not be taken; trying again", errors=reasons)
+                    said = reasons
                     await asyncio.sleep(RETRY_SECONDS)
         if current():
             took = time.monotonic() - began

@@ -210,7 +210,8 @@ class State:
 
     def __init__(self, settings: Settings) -> None:
         self.records = read_topic(settings, state_topic(settings))
-        self.values: Mapping[bytes, bytes] = {key: value for key, value, _ in self.records}
+        newest = {key: value for key, value, _ in self.records}
+        self.values: Mapping[bytes, bytes] = {key: value for key, value in newest.items() if value is not None}
 
     @property
     def watermarks(self) -> dict[int, int]:

@@ -10,12 +10,12 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from headwater.aggregates import LiveFigures
+from headwater.aggregates import LiveFigures, table_key
 from headwater.control import ControlWriter
 from headwater.identity import event_id, origin_id
 from headwater.kafka import client_config, create_base_topics
 from headwater.settings import Settings
-from headwater.topics import raw_topic
+from headwater.topics import raw_topic, state_topic
 from tests.processing import (
     ProcessorProcess,
     RawTopic,
@@ -266,3 +266,33 @@ def test_raw_records_that_kafka_no_longer_has_are_counted_and_said(kafka_setting
         wait_until(lambda: process.metric('headwater_offsets_lost_total{stage="processor"}') == 4)
         wait_until(lambda: process.metric('headwater_processor_lag_records{partition="1"}') == 0)
         assert "Kafka has not kept records until they were read" in process.log.read_text()
+
+
+def test_a_watermark_that_is_none_holds_up_its_own_partition_until_it_is_taken_away(kafka_settings: Settings) -> None:
+    project_id = new_project(kafka_settings)
+    raw, state = RawTopic(kafka_settings), RawTopic(kafka_settings, state_topic(kafka_settings))
+    with processor(kafka_settings):
+        for partition in range(3):
+            raw.send(raw_record(project_id, "visits"), partition=partition)
+        raw.flush()
+        wait_processed(kafka_settings, 3)
+    for partition in range(3):
+        raw.send(raw_record(project_id, "visits"), partition=partition)
+    raw.flush()
+    key = table_key(0, "watermark")
+    state.send(b"no watermark", key, partition=0)
+    state.flush()
+    process = ProcessorProcess(kafka_settings, "processor-1", kafka_settings.data_dir)
+    try:
+        wait_until(lambda: len(read_events(kafka_settings, project_id, "visits")) == 5, 60)
+        wait_until(lambda: "partition 0 is stuck" in process.unready)
+        assert "not a watermark record" in process.unready
+        assert process.log.read_text().count("partitions could not be taken") == 1
+        state.send(None, key, partition=0)
+        state.flush()
+        process.wait_ready()
+        assert wait_processed(kafka_settings, 6).events(project_id, "visits") == 6
+        assert len(read_events(kafka_settings, project_id, "visits")) == 6
+        assert process.end() == 0
+    finally:
+        process.kill()
