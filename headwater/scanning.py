@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Literal, NamedTuple
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from headwater.aggregates import table_key
-from headwater.codec import codec
+from headwater.codec import CodecError, codec
 from headwater.kafka import assign, partition_reader_config, what_comes
 from headwater.offsets import Offsets, Place
 from headwater.settings import Settings
@@ -97,7 +97,8 @@ class Scanner:
             for record in self.newest(places, count) if places else ():
                 partition, value = left.get(record.key() or b""), record.value()
                 if partition is not None and value:
-                    found[partition] = int(codec("watermark").decode(value)["offset"])
+                    with suppress(CodecError):  # no record of a processor's: the one before it counts
+                        found[partition] = int(codec("watermark").decode(value)["offset"])
             left = {key: partition for key, partition in left.items() if partition not in found}
         return found
 

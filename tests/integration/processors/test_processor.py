@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient
 
 from headwater.aggregates import LiveFigures, table_key
 from headwater.control import ControlWriter
+from headwater.doctor import Deployment, examine
 from headwater.identity import event_id, origin_id
 from headwater.kafka import client_config, create_base_topics
 from headwater.settings import Settings
@@ -288,6 +289,9 @@ def test_a_watermark_that_is_none_holds_up_its_own_partition_until_it_is_taken_a
         wait_until(lambda: "partition 0 is stuck" in process.unready)
         assert "not a watermark record" in process.unready
         assert process.log.read_text().count("partitions could not be taken") == 1
+        checks = examine(Deployment(kafka_settings, event_seconds=None))
+        assert any(check.name == "lag of processors" for check in checks)
+        assert not any("fault of the check" in (check.remedy or "") for check in checks)
         state.send(None, key, partition=0)
         state.flush()
         process.wait_ready()
