@@ -104,6 +104,16 @@ class FencedWriter:
             self._last_offset = max(self._last_offset, message.offset() or 0)
 
 
+def fenced_writer(settings: Settings, group: str, partition: int) -> tuple[FencedWriter, int]:
+    """A writer that has fenced all earlier ones of a partition, and what its `take` returned. Blocks; raises what that raises."""
+    writer = FencedWriter(settings, group, partition)
+    try:
+        return writer, writer.take()
+    except BaseException:
+        writer.close()
+        raise
+
+
 def _failure(error: KafkaException) -> Exception:
     cause = error.args[0]
     return (FencedError if cause.code() in FENCED else WriteError)(cause.str())

@@ -24,7 +24,7 @@ from headwater.settings import Settings
 from processors.backfill_reader import BackfillReader
 from processors.blocks import Block, BlockApp
 from processors.ends import Ends
-from processors.fence import FencedError, FencedWriter
+from processors.fence import FencedError, FencedWriter, fenced_writer
 from processors.id_window import IdWindow
 from processors.lost import Gap, Lost
 from processors.output import Output, OutputFullError
@@ -419,22 +419,16 @@ class Worker:
 
         async with self._taking:
             while wanted and current():
+                asked = sorted(wanted)
+                fencing = (self._in_thread(partial(fenced_writer, self._settings, self._app.conf.id, p)) for p in asked)
                 writers: dict[int, FencedWriter] = {}
-                errors: dict[int, BaseException] = {}
-                for p in wanted:
-                    try:
-                        writers[p] = FencedWriter(self._settings, self._app.conf.id, p)
-                    except Exception as error:
-                        errors[p] = error
-                taken = await asyncio.gather(
-                    *(self._in_thread(writer.take) for writer in writers.values()), return_exceptions=True
-                )
                 ends: dict[int, int] = {}
-                for p, outcome in zip(writers, taken, strict=True):
+                errors: dict[int, BaseException] = {}
+                for p, outcome in zip(asked, await asyncio.gather(*fencing, return_exceptions=True), strict=True):
                     if isinstance(outcome, BaseException):
                         errors[p] = outcome
                     else:
-                        ends[p] = outcome
+                        writers[p], ends[p] = outcome
                 try:
                     done = await self._in_thread(partial(recover, self._settings, self._table, ends, current))
                 except Exception as error:
