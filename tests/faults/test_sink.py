@@ -12,12 +12,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from headwater.local.ports import Ports
 from headwater.settings import Settings
 from headwater.stopping import UNDONE
 from sinks.datums import Collection
 from tests.engine import Engine
 from tests.local_http import HTTP
+from tests.processing import PORTS
 from tests.sinking import Tables, committed, dead_letters, encoded, new_collection, produce, start_sink
 from tests.waiting import wait_until
 
@@ -126,8 +126,7 @@ def test_an_engine_that_is_away_pauses_the_sink_and_is_said_once(
 ) -> None:
     collection = new_collection()
     log = tmp_path / "sink.log"
-    with closing(Ports()) as ports:
-        port = ports.claim(21323)
+    port = PORTS.claim(21323)
     watched = deployment.model_copy(update={"health_port": port})
     with sink(watched, log), closing(Tables(watched)) as tables:
         wait_until(lambda: status(port) == 200, LIMIT)
@@ -167,8 +166,7 @@ def test_a_sink_that_is_told_to_stop_stores_what_it_has_and_exits_with_0(
     deployment: Settings, engine: Engine, tmp_path: Path
 ) -> None:
     collection = new_collection()
-    with closing(Ports()) as ports:
-        port = ports.claim(21323)
+    port = PORTS.claim(21323)
     watched = deployment.model_copy(update={"health_port": port})
     with closing(Tables(watched)) as tables, sink(watched, tmp_path / "sink.log") as process:
         produce(watched, collection, [encoded(collection, {"n": 0})])

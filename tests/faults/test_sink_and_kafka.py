@@ -12,11 +12,11 @@ import orjson
 import pytest
 from pydantic import SecretStr
 
-from headwater.local.ports import Ports
 from headwater.settings import Settings, load_settings
 from sinks.datums import Collection
 from tests.broker import Broker
 from tests.local_http import HTTP
+from tests.processing import PORTS
 from tests.sinking import Tables, encoded, new_collection, produce, start_sink
 from tests.waiting import wait_until
 
@@ -26,8 +26,7 @@ NOTICED_SECONDS = 5.0
 
 @pytest.fixture
 def settings(broker: Broker, clickhouse: str, tmp_path: Path) -> Settings:
-    with closing(Ports()) as ports:
-        port = ports.claim(21323)
+    port = PORTS.claim(21323)
     return load_settings(
         data_dir=tmp_path,
         secret=SecretStr(secrets.token_hex(32)),

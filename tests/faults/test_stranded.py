@@ -31,6 +31,7 @@ from processors.group_offsets import GroupOffsets, backfill_group
 from tests.broker import Broker
 from tests.collecting import raw_records
 from tests.local_http import HTTP
+from tests.processing import PORTS
 from tests.sinking import Tables, encoded, new_collection, produce, start_sink
 from tests.waiting import wait_until
 
@@ -51,8 +52,7 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 
 @pytest.fixture
 def settings(broker: Broker, clickhouse: str, tmp_path: Path) -> Settings:
-    with closing(Ports()) as ports:
-        port = ports.claim(21323)
+    port = PORTS.claim(21323)
     return load_settings(
         data_dir=tmp_path,
         secret=SecretStr(secrets.token_hex(32)),
