@@ -18,7 +18,7 @@ from headwater.aggregates import table_key
 from headwater.codec import codec
 from headwater.kafka import create_base_topics
 from headwater.settings import Settings
-from processors.fence import FencedWriter
+from processors.fence import fenced_writer
 from processors.id_window import ID_BYTES, INDEX, IdWindow
 from processors.table import StateTable
 
@@ -66,8 +66,7 @@ def _restored(stack: Stack, settings: Settings, records: Mapping[int, Records]) 
     not process them, and those since its start; CPU time and memory."""
     create_base_topics(settings)
     for partition, changes in records.items():
-        writer = FencedWriter(settings, f"{settings.topic_prefix}.preparation", partition)
-        writer.take()
+        writer, _ = fenced_writer(settings, f"{settings.topic_prefix}.preparation", partition)
         left = iter(changes.items())
         while part := dict(islice(left, TRANSACTION)):
             writer.write(part)
