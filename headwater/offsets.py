@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec  # the package offers it without saying so to type checkers
 
@@ -57,9 +57,13 @@ class Offsets:
         asked = [TopicPartition(*place) for place in places]
         if not asked:
             return {}
-        request = [ConsumerGroupTopicPartitions(group, asked)]
-        (future,) = self._admin.list_consumer_group_offsets(request, request_timeout=self._timeout).values()
-        answer = future.result().topic_partitions
+        # By a consumer that never joins: librdkafka's admin client may end the process where a broker is killed while it looks for a
+        # group's coordinator (its issues 3663 and 4605).
+        consumer = Consumer(client_config(self._settings) | {"group.id": group, "log_level": 0})
+        try:
+            answer = consumer.committed(asked, timeout=self._timeout)
+        finally:
+            consumer.close()
         for one in answer:
             if one.error is not None:  # "not committed" is no error
                 raise KafkaException(one.error)
