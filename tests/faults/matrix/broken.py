@@ -3,27 +3,26 @@
 Each function changes the product's own classes in its own process, before the command line runs as ever.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from confluent_kafka import Message
 
 from headwater.cli import main
 
 
 def commit_before_insert() -> None:
-    """A sink whose offsets may be committed as soon as a batch is given out, not when it is stored."""
-    from sinks.batches import Batch, Batches
+    """A sink whose offsets may be committed as soon as records are read, not when they are stored."""
+    from sinks.batches import Batches
 
-    take = Batches.take
+    add = Batches.add
 
-    def take_and_settle(self: Batches, now: float, everything: bool = False) -> Batch | None:
-        batch = take(self, now, everything)
-        if batch is not None:
-            for partition, piece in batch.pieces.items():
-                piece.settled = True
-                self._advance((batch.topic, partition))
-        return batch
+    def add_and_settle(self: Batches, topic: str, partition: int, records: Sequence[Message], now: float) -> None:
+        add(self, topic, partition, records, now)
+        self._committable[topic, partition] = (records[-1].offset() or 0) + 1
 
-    Batches.take = take_and_settle  # type: ignore[method-assign]
+    Batches.add = add_and_settle  # type: ignore[method-assign]
+    Batches._advance = lambda self, partition: None  # type: ignore[method-assign]
 
 
 def ignore_watermark() -> None:
