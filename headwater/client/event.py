@@ -91,12 +91,15 @@ def _fresh_id() -> str:
 
 
 def bulk_body(events: list[Event]) -> tuple[bytes, dict[str, list[Event]]]:
-    """The body of a bulk request and its events by collection, in the order in which the reply's results stand."""
+    """The body of a bulk request of these events, at least one, and the events by collection, in the order in which the reply's results stand."""
     collections: dict[str, list[Event]] = {}
     for event in events:
         collections.setdefault(event.collection, []).append(event)
-    parts = [
-        orjson.dumps(name) + b":[" + b",".join([event.payload for event in members]) + b"]"
-        for name, members in collections.items()
-    ]
-    return b"{" + b",".join(parts) + b"}", collections
+    parts: list[bytes] = []
+    for name, members in collections.items():
+        payloads = [event.payload for event in members]
+        payloads[0] = b"%b%b:[%b" % (b"" if parts else b"{", orjson.dumps(name), payloads[0])
+        payloads[-1] += b"]"
+        parts += payloads
+    parts[-1] += b"}"
+    return b",".join(parts), collections  # to copy all of it once more would be most of what a body costs

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from headwater.client.event import Event, make_event
 from headwater.client.writer import BATCH_BYTES, EVENT_BYTES, too_large
 from headwater.load.checkpoint import Checkpoint
 from headwater.load.mapping import Columns
-from headwater.load.quick import quick
+from headwater.load.quick import Quick, quick
 from headwater.load.rows import Lines, Row, read_line
 from headwater.load.sending import Request
 
@@ -20,10 +20,6 @@ SECONDS_UNTIL = (
     100_000_000_000  # a number for a time is in seconds below this (until the year 5138), else in milliseconds
 )
 BROKEN = ("InvalidEventError", "InvalidPropertyValueError")  # what a body that is no JSON is called
-
-Made: TypeAlias = tuple[
-    int, bytes | None, Event | str
-]  # a line's number, the line where it is not read, and its event or why it is none
 
 
 class LoadError(Exception):
@@ -95,41 +91,56 @@ class Loader:
 
     def _requests(self, block: Iterable[Row]) -> Iterator[Request]:
         """The requests of a block: each as large as one may be."""
-        done = self._checkpoint.lines
-        request, size = Request(), 0
-        events = self._quick_events(block) if isinstance(block, Lines) else map(self._event, block)
-        for line, text, event in events:
-            if line <= done:  # a row; of Lines there are none
+        if self._quick is not None and isinstance(block, Lines):
+            yield from self._quick_requests(block, self._quick)
+            return
+        request, room = Request(), BATCH_BYTES
+        for row in block:
+            if row.line <= self._checkpoint.lines:
                 continue
-            if isinstance(event, str):
-                request.line = line
-                request.rows += 1
-                request.rejected += 1
-                self._on_rejected(line, event)
-                continue
-            size += len(event[2])
-            if size > BATCH_BYTES and request.events:
+            room -= self._add(request, row)
+            if room <= 0:
                 yield request
-                request, size = Request(), len(event[2])
-            request.line = line
-            request.rows += 1
-            request.events.append(event)
-            request.numbers.append(line)
-            request.texts.append(text)
+                request, room = Request(), BATCH_BYTES
         if request.rows:
             yield request
 
-    def _quick_events(self, lines: Lines) -> Iterator[Made]:
-        """The events of lines, each read only where that has to be."""
-        make, row_key, done = self._quick, lines.row_key, self._checkpoint.lines
-        for number, text in enumerate(lines.texts, lines.first):
-            key = row_key(number, text)
-            if number <= done:
-                continue
-            if make is not None and (event := make(key, text)) is not None and len(event[2]) <= EVENT_BYTES:
-                yield number, text, event
-            elif (row := read_line(number, key, text)) is not None:
-                yield self._event(row)
+    def _quick_requests(self, lines: Lines, make: Quick) -> Iterator[Request]:
+        """The requests of lines, each read only where that has to be."""
+        first, texts = lines.first, lines.texts
+        request, room = Request(), BATCH_BYTES
+        at = max(0, self._checkpoint.lines + 1 - first)
+        while at < len(texts):
+            begun = at
+            at, room = make(lines, at, request.events, room)
+            if at > begun:
+                request.numbers += range(first + begun, first + at)
+                request.texts += texts[begun:at]
+                request.rows += at - begun
+                request.line = first + at - 1
+            if room > 0 and at < len(texts):
+                if (row := read_line(first + at, lines.keys[at], texts[at])) is not None:
+                    room -= self._add(request, row)
+                at += 1
+            if room <= 0:
+                yield request
+                request, room = Request(), BATCH_BYTES
+        if request.rows:
+            yield request
+
+    def _add(self, request: Request, row: Row) -> int:
+        """Add the event of a row to a request, or what is wrong with it; returns how many bytes it takes."""
+        event = self._event(row)
+        request.line = row.line
+        request.rows += 1
+        if isinstance(event, str):
+            request.rejected += 1
+            self._on_rejected(row.line, event)
+            return 0
+        request.events.append(event)
+        request.numbers.append(row.line)
+        request.texts.append(None)
+        return len(event.payload)
 
     def _settle(self, sender: Sender, lines: int) -> None:
         """Move the checkpoint over what is answered without a gap, and save it when that is so many lines on. Raises LoadError."""
@@ -162,7 +173,7 @@ class Loader:
         again = Request(request.line, request.rows, request.rejected)
         for event, number, text in zip(request.events, request.numbers, request.texts, strict=True):
             row = None if text is None else read_line(number, event.id, text)
-            made = event if row is None else self._event(row)[2]
+            made = event if row is None else self._event(row)
             if isinstance(made, str):
                 again.rejected += 1
                 self._on_rejected(number, made)
@@ -172,11 +183,11 @@ class Loader:
                 again.texts.append(None)
         return again
 
-    def _event(self, row: Row) -> Made:
+    def _event(self, row: Row) -> Event | str:
         """The event of a row that is read, or why it is none."""
-        line, key, properties, problem = row
+        _, key, properties, problem = row
         if properties is None:
-            return line, None, problem
+            return problem
         try:
             event_id = key if self._id_field is None else _id(properties.get(self._id_field), self._id_field)
             if self._timestamp_field is None:
@@ -188,8 +199,8 @@ class Loader:
             if len(event.payload) > EVENT_BYTES:
                 raise too_large(event)
         except ValueError as error:
-            return line, None, str(error)
-        return line, None, event
+            return str(error)
+        return event
 
 
 def _id(value: object, field: str) -> str:

@@ -6,7 +6,7 @@ import io
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -48,8 +48,11 @@ class Pipe:
         else:
             yield content
 
-    def row_key(self, _line: int, text: bytes) -> str:
-        """What tells the row from all others, given every line in its turn."""
+    def row_keys(self, _first: int, texts: Iterable[bytes]) -> list[str]:
+        """What tells each of these lines from all others, given every line once and in turn."""
+        return [self._key(text) for text in texts]
+
+    def _key(self, text: bytes) -> str:
         self._so_far.update(text.rstrip(b"\r\n") + b"\n")  # the last line may have no end yet
         return as_uuid(self._so_far.hexdigest())
 

@@ -5,6 +5,7 @@ import io
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import IO, Any, NamedTuple, TypeAlias
 
 from headwater.load.parquet import parquet_rows
@@ -31,20 +32,18 @@ class Row(NamedTuple):
     problem: str = ""
 
 
+@dataclass(frozen=True, slots=True)
 class Lines:
-    """Lines of NDJSON, of which the first has the number `first`, without their ends; some may be blank. Each has a key, to be asked for once and in turn."""
+    """Lines of NDJSON, of which the first has the number `first`, without their ends, and the key of each; some may be blank."""
 
-    __slots__ = ("first", "row_key", "texts")
-
-    def __init__(self, texts: list[bytes], first: int, row_key: Callable[[int, bytes], str]) -> None:
-        self.texts = texts
-        self.first = first
-        self.row_key = row_key
+    first: int
+    texts: list[bytes]
+    keys: list[str]
 
     def __iter__(self) -> Iterator[Row]:
-        """Their rows."""
-        for number, text in enumerate(self.texts, self.first):
-            if (row := read_line(number, self.row_key(number, text), text)) is not None:
+        """Their rows, read in full."""
+        for number, (key, text) in enumerate(zip(self.keys, self.texts, strict=True), self.first):
+            if (row := read_line(number, key, text)) is not None:
                 yield row
 
 
@@ -75,7 +74,7 @@ def read_blocks(source: Source | Pipe) -> Iterator[Iterable[Row]]:
         with source.open() as content:
             number = 1
             for lines in _lines(content):
-                yield Lines(lines, number, source.row_key)
+                yield Lines(number, lines, source.row_keys(number, lines))
                 number += len(lines)
     elif kind == "parquet":
         with source.open() as content:

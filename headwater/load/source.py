@@ -2,7 +2,7 @@
 
 import gzip
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Literal
@@ -51,9 +51,14 @@ class Source:
             else:
                 yield raw
 
-    def row_key(self, line: int, _text: bytes = b"") -> str:
+    def row_key(self, line: int) -> str:
         """What tells a row from those of every other file: a UUID of the file's identity and the line's number."""
         return f"{self._keys}{line:012x}"
+
+    def row_keys(self, first: int, texts: Sequence[bytes]) -> list[str]:
+        """`row_key` of each of these lines, of which the first has the number `first`."""
+        keys = self._keys
+        return [f"{keys}{line:012x}" for line in range(first, first + len(texts))]
 
     def format(self) -> Format:
         """Parquet by its first bytes, NDJSON where the first character is a brace, else CSV.

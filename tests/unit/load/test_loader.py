@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def line(number: int, kind: str) -> Row:
 
 
 def lines(*texts: bytes) -> Lines:
-    return Lines([*texts], 1, lambda number, _: f"key-{number}")
+    return Lines(1, [*texts], [f"key-{number}" for number in range(1, len(texts) + 1)])
 
 
 @given(st.lists(st.lists(st.sampled_from(["fine", "fine", "refused", "broken"]), max_size=4), max_size=8), st.data())
@@ -224,9 +225,7 @@ class Reading:
 def test_of_a_request_that_is_refused_for_one_line_all_others_are_sent(tmp_path: Path, id_field: str | None) -> None:
     texts = [b'{"order":"key-1"}', b"[]", b'{"order":"key-3","a":1e999}', b'{"order":"key-4","keen":{"a":"\\u0065"}}']
     sender = Reading()
-    assert load(
-        tmp_path / "c", sender, [lines(*texts), Lines(texts[:1], 5, lambda *_: "key-5")], id_field=id_field
-    ) == [2, 3]
+    assert load(tmp_path / "c", sender, [lines(*texts), Lines(5, texts[:1], ["key-5"])], id_field=id_field) == [2, 3]
     assert sender.refused == 1
     assert sender.taken == [["key-1", "key-4"], ["key-1" if id_field else "key-5"]]
     assert read_checkpoint(tmp_path / "c", START) == Checkpoint(START, lines=5, accepted=3, rejected=2, finished=True)
@@ -245,6 +244,22 @@ def test_what_is_read_in_full_and_refused_all_the_same_ends_the_load(tmp_path: P
     with pytest.raises(LoadError, match="InvalidEventError"):
         load(tmp_path / "c", sender, [lines(b'{"a":1}')])
     assert [json.loads(event.payload)["a"] for event in sender.events] == [1, 1]
+
+
+@pytest.mark.parametrize("done", range(6))
+def test_lines_are_sent_once_whichever_are_read_and_wherever_requests_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done: int
+) -> None:
+    """Blank lines and broken ones between, a request full after each two events, the lines of an earlier attempt left out."""
+    monkeypatch.setattr(loader, "BATCH_BYTES", 150)
+    texts = [b'{"a":1}', b"", b'{"keen":{"a":"\\u0065"}}', b"[]", b'{"a":2}', b" ", b'{"a":3}', b'{"a":4}', b""]
+    Checkpoint(START, lines=done).save(tmp_path / "c")
+    sender = Reading()
+    assert load(tmp_path / "c", sender, [lines(*texts)]) == [4][: done < 4]
+    wanted = [f"key-{number}" for number in (1, 3, 5, 7, 8) if number > done]
+    assert [*chain.from_iterable(sender.taken)] == wanted
+    assert [len(some) for some in sender.taken] == [2] * (len(wanted) // 2) + [1] * (len(wanted) % 2)
+    assert read_checkpoint(tmp_path / "c", START).accepted == len(wanted)
 
 
 def test_two_lines_with_one_id_are_both_counted(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Events made without reading all of their lines: what is made is what reading would have made."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -8,8 +9,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from headwater.client.event import Event
+from headwater.client.writer import EVENT_BYTES
 from headwater.load.loader import as_time
-from headwater.load.quick import Quick, quick
+from headwater.load.quick import quick
+from headwater.load.rows import Lines
 
 START = "2026-01-31T12:00:00.000+00:00"
 NAMES = st.sampled_from(["at", "id", "keen", "uniqueness_token", "timestamp", "a", "é", 'x"keen', "ke\\u0065n", "\\"])
@@ -26,10 +30,18 @@ EVENTS = st.dictionaries(NAMES, VALUES, max_size=4).flatmap(
 FIELDS = st.sampled_from([None, "at"]), st.sampled_from([None, "id"])
 
 
-def made(timestamp_field: str | None = None, id_field: str | None = None) -> Quick:
-    function = quick("visits", START, as_time, timestamp_field, id_field)
-    assert function is not None
-    return function
+def made(timestamp_field: str | None = None, id_field: str | None = None) -> Callable[[str, bytes], Event | None]:
+    """What makes the event of one line, or nothing of one that has to be read."""
+    make = quick("visits", START, as_time, timestamp_field, id_field)
+    assert make is not None
+
+    def one(key: str, text: bytes) -> Event | None:
+        events: list[Event] = []
+        at, room = make(Lines(1, [text], [key]), 0, events, 1_000)
+        assert (at, room) == (len(events), 1_000 - sum(len(event.payload) for event in events))
+        return events[0] if events else None
+
+    return one
 
 
 def expected(text: bytes, timestamp_field: str | None, id_field: str | None) -> tuple[Any, Any]:
@@ -111,3 +123,25 @@ def test_names_that_cannot_be_looked_for_leave_all_to_be_read(
     timestamp_field: str | None, id_field: str | None
 ) -> None:
     assert quick("visits", START, as_time, timestamp_field, id_field) is None
+
+
+def test_lines_are_taken_until_one_has_to_be_read_or_there_is_no_room() -> None:
+    make = quick("visits", START, as_time, None, None)
+    assert make is not None
+    texts = [b'{"n":0}', b'{"n":1}', b"nonsense", b'{"n":3}', b'{"n":4,"a":"%b"}' % (b"x" * EVENT_BYTES), b'{"n":5}']
+    lines = Lines(7, texts, [f"key-{n}" for n in range(6)])
+
+    def taken(start: int, room: int) -> tuple[int, list[str], int]:
+        events: list[Event] = []
+        at, left = make(lines, start, events, room)
+        assert left == room - sum(len(event.payload) for event in events)
+        return at, [event.id for event in events], left
+
+    assert taken(0, 10_000)[:2] == (2, ["key-0", "key-1"])
+    at, ids, left = taken(0, 10)
+    assert (at, ids) == (1, ["key-0"]), "an event may be more than there is room for"
+    assert left < 0
+    assert taken(2, 10_000) == (2, [], 10_000)
+    assert taken(3, 10_000)[:2] == (4, ["key-3"]), "one that is too large is read, to be refused"
+    assert taken(5, 10_000)[:2] == (6, ["key-5"])
+    assert taken(6, 10_000) == (6, [], 10_000)
