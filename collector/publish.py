@@ -60,7 +60,7 @@ class Publisher:
         self._gathered: list[tuple[str, Sequence[Record], _Reports]] = []
         self._gathered_records = 0
         self._next_flush = 0.0  # not before this time of the loop
-        self._waiting = 0  # requests that wait for reports
+        self._under_way: set[_Reports] = set()  # of the requests that wait for them
         self._polling = False
 
     async def publish(self, project_id: str, records: Sequence[Record], *, backfill: bool = False) -> None:
@@ -74,20 +74,20 @@ class Publisher:
         started = perf_counter()
         reports = _Reports(len(records), loop.create_future())
         topic = self._backfill_topic if backfill else self._topic
-        self._waiting += 1
+        self._under_way.add(reports)
         if not self._polling:
             self._polling = True
             loop.call_soon(self._poll, loop)
         try:
             if len(records) > TURN_RECORDS:
                 await self._produce_in_turns(topic, records, reports)
-            elif self._waiting > 1:
+            elif len(self._under_way) > 1:
                 self._gather(topic, records, reports)
             else:
                 self._produce(topic, records, reports)
             await reports.all_in
         finally:
-            self._waiting -= 1
+            self._under_way.discard(reports)
             took = perf_counter() - started
             _acknowledged(took)
         if reports.error is not None:
@@ -155,7 +155,7 @@ class Publisher:
     async def _produce_in_turns(self, topic: str, records: Sequence[Record], reports: "_Reports") -> None:
         """Produce many records, no more of them under way than are quickly reported."""
         for start in range(0, len(records), TURN_RECORDS):
-            while reports.left > len(records) - start + UNACKNOWLEDGED_MAX:
+            while reports.error is None and reports.left > len(records) - start + UNACKNOWLEDGED_MAX:
                 await asyncio.sleep(POLL_SECONDS)
             if reports.error is not None:  # nor will the rest be called stored
                 reports.give_up(len(records) - start)
@@ -180,7 +180,7 @@ class Publisher:
             self._next_flush = loop.time() + GATHER_SECONDS
             self._produce_gathered()
         self._take_reports()
-        if self._waiting:
+        if self._under_way:
             loop.call_later(POLL_SECONDS, self._poll, loop)
         else:
             self._polling = False
@@ -192,12 +192,15 @@ class Publisher:
             self._replace_producer(error.args[0].str())
 
     def _replace_producer(self, why: str) -> None:
-        """The next request has a new producer. What waits for the old one is reported as not taken."""
+        """The next request has a new producer. What waits for the old one is told that it was not taken."""
         log.error("the producer is replaced", error=why)
         old, self._producer = self._producer, self._new_producer()
         old.purge()
         with suppress(KafkaException):  # the fatal one again
             old.poll(0)
+        # Of what was on its way not everything is reported.
+        for reports in self._under_way - {gathered for _, _, gathered in self._gathered}:
+            reports.fail(KafkaError(KafkaError._PURGE_INFLIGHT))
 
 
 class _Reports:
@@ -222,6 +225,12 @@ class _Reports:
         """So many records are not produced."""
         self.left -= count
         if not self.left and not self.all_in.done():
+            self.all_in.set_result(None)
+
+    def fail(self, error: KafkaError) -> None:
+        """Nothing more is reported."""
+        if not self.all_in.done():
+            self.error = error
             self.all_in.set_result(None)
 
 

@@ -1,5 +1,6 @@
 """The collector while Kafka hangs, is killed, or is not there yet: 503, nothing lost that was accepted, no hand needed."""
 
+import asyncio
 import signal
 import time
 from pathlib import Path
@@ -8,11 +9,17 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from collector.errors import ApiError
+from collector.publish import Publisher
+from collector.rates import Rates
+from headwater.control import ControlPlane
 from headwater.identity import event_id
+from headwater.kafka import create_base_topics
 from headwater.settings import Settings, load_settings
 from tests.broker import Broker
 from tests.collecting import Collector, raw_records, running_collector
 from tests.local_http import HTTP
+from tests.processing import new_project
 from tests.waiting import wait_until
 
 ACK_SECONDS = 2.0
@@ -92,6 +99,28 @@ def test_a_collector_that_starts_before_kafka(broker: Broker, settings: Settings
         broker.start()
         wait_until(lambda: probe(collector, "readyz") == 200, LIMIT)
         assert send(collector, "late") == 201
+
+
+async def test_what_is_on_its_way_is_answered_when_the_producer_is_replaced(broker: Broker, settings: Settings) -> None:
+    """librdkafka reports not everything that it purges, and nobody may wait for ever."""
+    create_base_topics(settings)
+    project_id = new_project(settings)
+    patient = settings.model_copy(update={"ack_timeout_seconds": 60.0})
+    publisher = Publisher(patient, Rates(ControlPlane(patient)))
+    await publisher.publish(project_id, [(b"k", b"v")])
+    broker.signal(signal.SIGSTOP)
+    try:
+        sizes = (1, 1, 100, 5_000)
+        waiting = [asyncio.create_task(publisher.publish(project_id, [(b"k", b"v")] * size)) for size in sizes]
+        done, _ = await asyncio.wait(waiting, timeout=0.5)
+        assert not done
+        publisher._replace_producer("of this test")
+        answers = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 10)
+        assert [answer.status for answer in answers if isinstance(answer, ApiError)] == [503] * len(sizes)
+    finally:
+        broker.signal(signal.SIGCONT)
+    await asyncio.wait_for(publisher.publish(project_id, [(b"k", b"v")]), LIMIT)
+    assert publisher.close() == 0
 
 
 def answers(collector: Collector) -> bool:
