@@ -25,7 +25,11 @@ def test_quarters_have_their_own_answers_only() -> None:
         ledger.answered.append(at)
         ledger.probes[batch] = at
         seen.probes[batch] = at + (1 if batch < 12 else 3)
-        seen.memory.append((at, {"sink MB": 100.0 + batch // 4}))
+        seen.services.append((at, {"sink MB": 100.0 + batch // 4, "sink CPU s": batch * 0.01}))
     first, *_, last = _quarters(100.0, 8.0, ledger, seen)
-    assert first == {"value": 2 * BATCH, "p50 s": 1.0, "p99 s": 1.0, "sink MB": 100.0}
-    assert last == pytest.approx({"value": 2 * BATCH, "p50 s": 3.0, "p99 s": 3.0, "sink MB": 103.0})
+    assert first == pytest.approx(
+        {"value": 2 * BATCH, "p50 s": 1.0, "p99 s": 1.0, "sink MB": 100.0, "sink CPU µs/event": 100.0}
+    )
+    assert last == pytest.approx(
+        {"value": 2 * BATCH, "p50 s": 3.0, "p99 s": 3.0, "sink MB": 103.0, "sink CPU µs/event": 100.0}
+    )
