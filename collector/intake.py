@@ -26,7 +26,7 @@ from headwater.control import ControlPlane
 from headwater.dead_letters import GivenUp, dead_letter
 from headwater.dead_letters.letter import place_of
 from headwater.identity import origin_id
-from headwater.kafka import client_config, durable_producer_config
+from headwater.kafka import client_config, durable_producer_config, intake_group
 from headwater.membership import Membership, StrandedError, closed_at_last
 from headwater.origin import headers_of, origin_in
 from headwater.rules import RuleError, explain_broken, parse_json, timestamp_text
@@ -74,7 +74,7 @@ class Intake:
         """Begin anew after whatever went wrong: what was not committed is read again."""
         while not self._stopping.is_set():
             try:
-                membership = Membership(self._settings)
+                membership = Membership(self._settings, intake_group(self._settings))
                 with closed_at_last(_consumer(self._settings, membership)) as consumer:
                     self._take(consumer, membership)
             except (KafkaException, StrandedError, _NotNowError) as error:
@@ -231,7 +231,6 @@ def _consumer(settings: Settings, membership: Membership) -> Consumer:
     return Consumer(
         client_config(settings)
         | {
-            "group.id": f"{settings.topic_prefix}.intake",
             "session.timeout.ms": 10_000,
             "partition.assignment.strategy": "roundrobin",  # by range, all topics of one partition go to one collector
             "topic.metadata.refresh.interval.ms": 2_000,  # how soon a new topic is seen; the answer names every topic there is

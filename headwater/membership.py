@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import orjson
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from headwater.kafka import client_config, has_topic
@@ -25,6 +25,7 @@ STATISTICS_SECONDS = 2
 SAID_SECONDS = 5.0  # a group whose coordinator moves is found again within these
 ASK_SECONDS = 2.0
 ANSWER_SECONDS = 1.0
+COORDINATOR_SECONDS = 2.0  # a new client connects, and then asks for the coordinator, and that for offsets
 STRANDED_SECONDS = 20.0  # twice a session: what finds its group by itself has done so by then
 # Who reads partitions without a group and has had nothing for so long looks whether there is something: then it reads by a new client.
 IDLE_SECONDS = 15.0
@@ -34,27 +35,28 @@ LEAVING = ("wait-unassign-to-complete", "wait-incr-unassign-to-complete")
 
 
 class StrandedError(Exception):
-    """A consumer has lost its group while Kafka answers others: only a new consumer helps."""
+    """A consumer has lost its group while others find it: only a new consumer helps."""
 
     def __init__(self) -> None:
         super().__init__(
-            "the group's coordinator is not found any more, though Kafka answers; beginning with a new consumer"
+            "the group's coordinator is not found any more, though a new client finds it; beginning with a new consumer"
         )
 
 
 class Membership:
-    """One consumer's. `answers`: whether Kafka answers a new client; blocks a second."""
+    """One consumer's, in a group. `answers`: whether the group's coordinator answers a new client; blocks two seconds at most."""
 
-    def __init__(self, settings: Settings, answers: Callable[[], bool] | None = None) -> None:
-        self._answers = answers or (lambda: kafka_answers(settings, control_topic(settings)))
+    def __init__(self, settings: Settings, group: str, answers: Callable[[], bool] | None = None) -> None:
+        self._group = group
+        self._answers = answers or (lambda: coordinator_answers(settings, group))
         self._lost = Trouble()
         self._asked_at = 0.0
         self._answered_since: float | None = None  # while the group is lost
         self._has_brokers = True
 
     def config(self) -> dict[str, Any]:
-        """What the consumer's configuration needs. It has to be polled, which it has anyway."""
-        return {"statistics.interval.ms": STATISTICS_SECONDS * 1000, "stats_cb": self.told}
+        """What the consumer's configuration needs, the group's name among it. It has to be polled, which it has anyway."""
+        return {"group.id": self._group, "statistics.interval.ms": STATISTICS_SECONDS * 1000, "stats_cb": self.told}
 
     def told(self, statistics: str) -> None:
         """The client's statistics, as JSON (librdkafka's STATISTICS.md)."""
@@ -73,16 +75,16 @@ class Membership:
         return self._lost.lines("the consumer group's coordinator is not found", SAID_SECONDS)
 
     def check(self) -> None:
-        """Raise StrandedError where only a new consumer helps. To be called in each turn of the thread that polls; blocks up to a
-        second, every other second, while the group is lost, and not at all else."""
+        """Raise StrandedError where only a new consumer helps. To be called in each turn of the thread that polls; blocks up to two
+        seconds, and for two more not again, while the group is lost, and not at all else."""
         if self._lost.seconds is None:
             self._answered_since = None
             return
-        now = time.monotonic()
-        if now - self._asked_at < ASK_SECONDS:
+        if time.monotonic() - self._asked_at < ASK_SECONDS:
             return
+        answers, now = self._answers(), time.monotonic()
         self._asked_at = now
-        if not self._answers():
+        if not answers:
             self._answered_since = None
         elif self._answered_since is None:
             self._answered_since = now
@@ -93,6 +95,21 @@ class Membership:
 def kafka_answers(settings: Settings, topic: str) -> bool:
     """Whether Kafka answers a client that is new, and has the topic. Blocks up to a second."""
     return has_topic(AdminClient(client_config(settings) | {"log_level": 0}), topic, ANSWER_SECONDS)
+
+
+def coordinator_answers(settings: Settings, group: str) -> bool:
+    """Whether the group's coordinator answers a client that is new. Blocks up to two seconds.
+
+    It may not where Kafka does: while too few brokers are there for the topic of groups' offsets. Then a new consumer is no better.
+    """
+    consumer = Consumer(client_config(settings) | {"group.id": group, "log_level": 0})
+    try:
+        consumer.committed([TopicPartition(control_topic(settings), 0)], timeout=COORDINATOR_SECONDS)
+    except KafkaException:
+        return False
+    finally:
+        consumer.close()
+    return True
 
 
 def let_go(consumer: Consumer) -> None:

@@ -50,9 +50,8 @@ GAPS = 1_000
 
 
 def consumer_config(settings: Settings) -> dict[str, object]:
-    """How the sink reads: its group, its member name, and queues small enough for its memory."""
+    """How the sink reads, but for its group: its member name, and queues small enough for its memory."""
     return client_config(settings) | {
-        "group.id": sink_group(settings),
         # A member by name: a sink that was killed gets its partitions back when it is up again, without waiting for its
         # old session to time out.
         "group.instance.id": settings.worker_name,
@@ -98,7 +97,7 @@ class Sink:
         )
         self._confirm = store.confirm
         self._inserters = Inserters(lambda batch: store.store(batch.topic, batch.records), INSERTERS)
-        self._membership = Membership(settings)
+        self._membership = Membership(settings, sink_group(settings))
         self._consumer = Consumer(
             consumer_config(settings) | self._membership.config() | {"on_commit": self._commit_answered},
             logger=logging.getLogger("headwater.sink.kafka"),

@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 from headwater import topics
 from headwater.doctor.check import Check, duration, failed, ok, several, warning
 from headwater.doctor.topics import collection_topics
-from headwater.kafka import HOUR_MS, client_config, sink_group
+from headwater.kafka import HOUR_MS, client_config, intake_group, sink_group
 from headwater.offsets import Offsets, Place
 from headwater.scanning import Scanner, time_of
 from headwater.settings import Settings
@@ -52,7 +52,7 @@ def stages(settings: Settings) -> tuple[Stage, ...]:
     prefix = settings.topic_prefix
     processors, process = f"{prefix}.processors", "worker processor"
     return (
-        Stage("collectors", f"{prefix}.intake", "serve collector", None, True),
+        Stage("collectors", intake_group(settings), "serve collector", None, True),
         Stage("processors", processors, process, settings.raw_retention_hours * HOUR_MS, True),
         Stage("history", processors, process, settings.backfill_retention_hours * HOUR_MS, True),
         Stage("sinks", sink_group(settings), "worker sink", settings.events_retention_hours * HOUR_MS, False),
@@ -93,9 +93,8 @@ def look_at_positions(
     every = [place for some in places for place in some]
     begins, ends = offsets.beginnings(every), offsets.ends(every, committed=True)
     state = range(partitions.get(topics.state_topic(settings), 0))
-    known = offsets.committed(f"{settings.topic_prefix}.intake", places[0]) | offsets.committed(
-        sink_group(settings), places[3]
-    )
+    known = offsets.committed(intake_group(settings), places[0])
+    known |= offsets.committed(sink_group(settings), places[3])
     known |= {Place(raw, number): offset + 1 for number, offset in scanner.watermarks(state).items()}
     known |= {Place(history, number): offset + 1 for number, offset in scanner.watermarks(state, "backfill").items()}
     return tuple({place: Position(begins[place], ends[place], known.get(place)) for place in some} for some in places)

@@ -59,11 +59,10 @@ class Lease:
     def _be_a_member(self) -> None:
         topic = control_topic(self._settings)
         held = self._held = threading.Event()  # a member's own: one that is let go of tells the next nothing
-        membership = Membership(self._settings)
+        membership = Membership(self._settings, f"{topic}.{self._name}")
         consumer = Consumer(
             client_config(self._settings)
             | {
-                "group.id": f"{topic}.{self._name}",
                 "enable.auto.commit": False,
                 "session.timeout.ms": SESSION_SECONDS * 1000,
                 "heartbeat.interval.ms": 1_000,

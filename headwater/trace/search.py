@@ -18,7 +18,7 @@ from headwater.control import ControlError, ControlPlane, Deletion
 from headwater.dead_letters import DeadLettersError, Ledger
 from headwater.dead_letters.reading import enter, is_outcome, letter_of, read_records
 from headwater.identity import ID_BYTES, id_digest, id_salt
-from headwater.kafka import sink_group
+from headwater.kafka import intake_group, sink_group
 from headwater.offsets import Offsets, Place, reason
 from headwater.query.errors import QueryError
 from headwater.scanning import Progress, Scanner, Searched, quiet
@@ -281,7 +281,7 @@ class _Search:
         if not places:
             return
         with self._noting("topics of producers"):
-            begin = dict(self._offsets.committed(f"{self._settings.topic_prefix}.intake", places))
+            begin = dict(self._offsets.committed(intake_group(self._settings), places))
 
             def take(message: Message) -> None:
                 if waiting_id(self._wanted.project_id, message) == self._wanted.id:

@@ -1,9 +1,11 @@
-"""Kafka answers, and a consumer does not find its group: the sink says so and ends, to be started again; intake and lease begin anew.
+"""A consumer does not find its group. Where nobody does it waits. Where others do, the sink says so and ends, to be started again; intake
+and lease begin anew.
 
-librdkafka gets there by itself after some hangs of Kafka, for ever (`scripts/faults --only kafka-stopped`), which cannot be had at will. A
-Kafka that cannot make the topic of groups' offsets brings it to the same states.
+librdkafka gets to the latter by itself after some hangs of Kafka, for ever (`scripts/faults --only kafka-stopped`), which cannot be had at
+will. A Kafka that cannot make the topic of groups' offsets brings it to the same states; that another client finds the group is pretended.
 """
 
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,15 +15,15 @@ import httpx
 import orjson
 import pytest
 from confluent_kafka import KafkaException, Producer
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from pydantic import SecretStr
 
 from collector.intake import Intake
 from headwater import membership
 from headwater.control import ControlPlane, ControlWriter
-from headwater.kafka import client_config, create_base_topics, create_topics, durable_producer_config
+from headwater.kafka import create_base_topics, create_topics, durable_producer_config, sink_group
 from headwater.local.ports import Ports
+from headwater.membership import coordinator_answers
 from headwater.offsets import Offsets, Place
 from headwater.saved.lease import Lease
 from headwater.settings import Settings, load_settings
@@ -37,8 +39,9 @@ from tests.waiting import wait_until
 
 LIMIT = 60.0
 QUICKLY = "from headwater import membership; membership.SAID_SECONDS, membership.STRANDED_SECONDS = 1.0, 5.0"
+PRETENDED = QUICKLY + "; membership.coordinator_answers = lambda *_: True"
 REPLICAS = "offsets.topic.replication.factor"
-SAID = "the group's coordinator is not found any more, though Kafka answers; beginning with a new consumer"
+SAID = "the group's coordinator is not found any more, though a new client finds it; beginning with a new consumer"
 
 
 @pytest.fixture
@@ -71,11 +74,33 @@ def mend(broker: Broker) -> None:
     broker.start()
 
 
+def test_a_sink_waits_for_groups_that_nobody_finds(broker: Broker, settings: Settings, tmp_path: Path) -> None:
+    """As in a cluster without enough brokers: to be started again and again would help nobody."""
+    collection, log = new_collection(), tmp_path / "sink.log"
+    create_base_topics(settings)
+    produce(settings, collection, [encoded(collection, {"n": 1})])
+    assert not coordinator_answers(settings, sink_group(settings))
+    process = start_sink(settings, log, QUICKLY)
+    try:
+        url = f"http://127.0.0.1:{settings.health_port}/readyz"
+        wait_until(lambda: re.search(r"coordinator is not found, for \d\d s", _text(url)), LIMIT)
+        assert process.poll() is None
+        mend(broker)
+        wait_until(lambda: coordinator_answers(settings, sink_group(settings)), LIMIT)
+        with closing(Tables(settings)) as tables:
+            wait_until(lambda: tables.count(collection) == 1, LIMIT)
+        process.terminate()
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_a_sink_says_so_and_ends_and_the_next_stores(broker: Broker, settings: Settings, tmp_path: Path) -> None:
     collection, log = new_collection(), tmp_path / "sink.log"
     create_base_topics(settings)
     produce(settings, collection, [encoded(collection, {"n": 1})])
-    process = start_sink(settings, log, QUICKLY)
+    process = start_sink(settings, log, PRETENDED)
     try:
         url = f"http://127.0.0.1:{settings.health_port}/readyz"
         wait_until(lambda: "coordinator is not found, for " in _text(url), LIMIT)
@@ -105,6 +130,7 @@ def test_intake_and_lease_begin_anew_until_they_get_there(
             made.append(self)
 
     monkeypatch.setattr(membership, "STRANDED_SECONDS", 2.0)
+    monkeypatch.setattr(membership, "coordinator_answers", lambda *_: True)
     monkeypatch.setattr("collector.intake.Membership", Seen)
     monkeypatch.setattr("headwater.saved.lease.Membership", Seen)
     create_base_topics(settings)
@@ -112,7 +138,7 @@ def test_intake_and_lease_begin_anew_until_they_get_there(
     with plane.running(), ControlWriter(settings) as writer, Intake(settings, plane).running():
         project = writer.create_project("p")
         topic = in_topic(settings.topic_prefix, project.id, "c")
-        create_topics(AdminClient(client_config(settings)), [NewTopic(topic, 1, 1)])
+        create_topics(settings, [NewTopic(topic, 1, 1)])
         producer = Producer(durable_producer_config(settings))
         producer.produce(topic, b'{"n": 1}')
         assert producer.flush(30) == 0

@@ -34,7 +34,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def member(clock: Clock) -> Membership:
-    return Membership(load_settings(), clock.answer)
+    return Membership(load_settings(), "sinks", clock.answer)
 
 
 def statistics(state: str, join_state: str = "steady", source: str = "learned") -> str:
@@ -60,7 +60,7 @@ def test_a_member_is_not_asked_after(clock: Clock, member: Membership) -> None:
     ("state", "join_state"),
     [("query-coord", "init"), ("wait-broker-transport", "steady"), ("up", "wait-incr-unassign-to-complete")],
 )
-def test_one_that_lost_its_group_while_kafka_answers_is_stranded(
+def test_one_that_lost_its_group_while_others_find_it_is_stranded(
     clock: Clock, member: Membership, state: str, join_state: str
 ) -> None:
     member.told(statistics(state, join_state))
@@ -103,4 +103,5 @@ def test_nothing_is_begun_anew_while_kafka_is_away_nor_at_once_when_it_is_back(
 def test_a_client_without_a_group_says_nothing(member: Membership) -> None:
     member.told("{}")
     assert member.problems() == []
-    assert member.config()["statistics.interval.ms"] == membership.STATISTICS_SECONDS * 1000
+    config = member.config()
+    assert (config["group.id"], config["statistics.interval.ms"]) == ("sinks", membership.STATISTICS_SECONDS * 1000)

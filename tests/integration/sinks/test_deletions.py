@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from headwater import metrics
 from headwater.control import Deletion, DeletionWriter
+from headwater.kafka import sink_group
 from headwater.settings import Settings
 from headwater.topics import collections_pattern
 from sinks.consumer import consumer_config
@@ -73,7 +74,9 @@ def wait_done(writer: DeletionWriter, deletion: Deletion) -> None:
 
 def rewind(settings: Settings, *collections: Collection) -> None:
     """The sink's group starts the collections' topics again; no sink may run."""
-    consumer = Consumer(consumer_config(settings))  # the sink's own name: its group waits for that one to come back
+    consumer = Consumer(
+        consumer_config(settings) | {"group.id": sink_group(settings)}
+    )  # the sink's own name: its group waits for that one to come back
     consumer.subscribe([collections_pattern(settings.topic_prefix)])
     wait_until(lambda: consumer.poll(0.1) is None and consumer.assignment())
     topics = [topic_of(settings, collection) for collection in collections]
