@@ -38,7 +38,7 @@ def fill(settings: Settings, records: Iterable[tuple[str, bytes, bytes]]) -> Non
 
 def create_collection_topics(settings: Settings, names: Iterable[str]) -> None:
     """Make topics as those of collections are made."""
-    create_topics(_admin(settings), [new_topic(settings, name, EVENTS) for name in names], timeout=ADMIN_SECONDS)
+    create_topics(settings, [new_topic(settings, name, EVENTS) for name in names], timeout=ADMIN_SECONDS)
 
 
 def delete_topics(settings: Settings) -> None:

@@ -20,6 +20,7 @@ BROKER_DEFAULT = -1
 WRITABLE_POLL_SECONDS = 0.01
 REACH_SECONDS = 2.0
 RETRY_SECONDS = 1.0
+RENEW_SECONDS = 3.0
 REFUSALS = (KafkaError._AUTHENTICATION, KafkaError._SSL)
 SAID_SECONDS = 30.0
 RECONNECT_MS = 1_000  # the longest pause between two tries to reach a broker: by default ten seconds, so long one is not missed that is back
@@ -147,16 +148,17 @@ def new_topic(settings: Settings, name: str, kind: topics.Topic) -> NewTopic:
     return NewTopic(name, partitions, settings.replication_factor or BROKER_DEFAULT, config=config)
 
 
-def create_topics(admin: AdminClient, new: Iterable[NewTopic], timeout: float = 30.0) -> set[str]:
+def create_topics(settings: Settings, new: Iterable[NewTopic], timeout: float = 30.0) -> set[str]:
     """Create topics and return the names of those that did not exist before. All of them take records then.
 
     Blocks up to `timeout` seconds, twice. Raises KafkaException, and nothing else, when Kafka refuses one or gives no answer.
     """
     wanted = list(new)
+    if not wanted:
+        return set()
     created = set()
-    for name, future in (
-        admin.create_topics(wanted, operation_timeout=timeout, request_timeout=timeout).items() if wanted else ()
-    ):
+    admin = _new_admin(settings)
+    for name, future in admin.create_topics(wanted, operation_timeout=timeout, request_timeout=timeout).items():
         try:
             future.result()  # the client itself fails it when `timeout` is over
             created.add(name)
@@ -164,11 +166,11 @@ def create_topics(admin: AdminClient, new: Iterable[NewTopic], timeout: float = 
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 admin.poll(0)  # lets `note_error` say why it was a time-out
                 raise
-    wait_until_writable(admin, [topic.topic for topic in wanted], timeout)
+    wait_until_writable(settings, [topic.topic for topic in wanted], timeout)
     return created
 
 
-def wait_until_writable(admin: AdminClient, names: Sequence[str], timeout: float = 30.0) -> None:
+def wait_until_writable(settings: Settings, names: Sequence[str], timeout: float = 30.0) -> None:
     """Block until each partition of these topics has its log at its leader. Raises KafkaException after `timeout` seconds.
 
     To be called before the first record for a topic that may be new. Kafka answers a creation, and shows the topic in its
@@ -178,7 +180,10 @@ def wait_until_writable(admin: AdminClient, names: Sequence[str], timeout: float
     """
     deadline = time.monotonic() + timeout
     wanted = set(names)
+    renewed_at = float("-inf")
     while wanted:
+        if time.monotonic() - renewed_at > RENEW_SECONDS:  # one that was told of no leader may be told so for ever
+            admin, renewed_at = _new_admin(settings), time.monotonic()
         known = admin.list_topics(timeout=timeout).topics
         partitions = [
             TopicPartition(name, number) for name in wanted if name in known for number in known[name].partitions
@@ -199,13 +204,17 @@ def wait_until_writable(admin: AdminClient, names: Sequence[str], timeout: float
         wanted = unready
 
 
+def _new_admin(settings: Settings) -> AdminClient:
+    return AdminClient(client_config(settings) | {"log_level": 0})  # what goes wrong is raised
+
+
 def create_base_topics(settings: Settings) -> set[str]:
     """Create the raw, backfill, dead-letter, control and state topics where they do not exist.
 
     Blocks up to a minute, half of that where Kafka cannot be reached; raises KafkaException.
     """
     return create_topics(
-        AdminClient(client_config(settings)),
+        settings,
         [
             new_topic(settings, topics.raw_topic(settings), topics.RAW),
             new_topic(settings, topics.backfill_topic(settings), topics.BACKFILL),
@@ -221,7 +230,7 @@ def wait_for_base_topics(settings: Settings, stopping: threading.Event) -> bool:
 
     A line in the log says why it is waited for, one for each reason, and one that it is over.
     """
-    admin = AdminClient(client_config(settings) | {"log_level": 0})
+    admin = _new_admin(settings)
     said: set[str] = set()
     while not stopping.is_set():
         try:
@@ -243,6 +252,11 @@ def wait_for_base_topics(settings: Settings, stopping: threading.Event) -> bool:
 def sink_group(settings: Settings) -> str:
     """The consumer group of the sinks: what it has committed is stored in ClickHouse."""
     return f"{settings.topic_prefix}.sink"
+
+
+def intake_group(settings: Settings) -> str:
+    """The consumer group of the collectors: what it has committed of producers' own topics is in the raw topic."""
+    return f"{settings.topic_prefix}.intake"
 
 
 def has_topic(client: AdminClient | Consumer | Producer, topic: str, timeout: float) -> bool:

@@ -117,12 +117,12 @@ class Routes:
                 theirs.add(topic)
                 new[key] = topic
         create_topics(
-            self._admin,
+            self._settings,
             [new_topic(self._settings, topic, topics.EVENTS) for topic in new.values()],
             KAFKA_SECONDS,
         )
         found = [topic for key, topic in wanted.items() if topic in existing[key[0]] and key not in new]
-        wait_until_writable(self._admin, found, KAFKA_SECONDS)  # another worker may have made them a moment ago
+        wait_until_writable(self._settings, found, KAFKA_SECONDS)  # another worker may have made them a moment ago
         for key in new:
             log.info("collection has its topic", project_id=key[0], collection=key[1], topic=new[key])
         for (project_id, collection), topic in wanted.items():

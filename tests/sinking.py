@@ -14,7 +14,6 @@ from typing import Any
 import clickhouse_connect
 import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from headwater.codec import codec
 from headwater.control import ControlWriter, DeletionWriter
@@ -71,7 +70,7 @@ def topic_of(settings: Settings, collection: Collection) -> str:
 def create_collections(settings: Settings, *collections: Collection) -> None:
     """Make the topics, as a processor does."""
     topics = [new_topic(settings, topic_of(settings, collection), EVENTS) for collection in collections]
-    create_topics(AdminClient(client_config(settings)), topics)
+    create_topics(settings, topics)
 
 
 def produce(settings: Settings, collection: Collection, values: Iterable[bytes | None]) -> None:

@@ -52,9 +52,7 @@ def unreachable(settings: Settings, error: KafkaException) -> Check:
 def read_clock(settings: Settings) -> Clock:
     """Kafka's clock, from a record that it stamps itself: it takes new topics and records, too. Blocks; raises KafkaException."""
     topic = doctor_topic(settings)
-    create_topics(
-        AdminClient(client_config(settings) | {"log_level": 0}), [new_topic(settings, topic, DOCTOR)], ANSWER_SECONDS
-    )
+    create_topics(settings, [new_topic(settings, topic, DOCTOR)], ANSWER_SECONDS)
     answers: list[KafkaError | float] = []
 
     def delivered(error: KafkaError | None, record: Message) -> None:

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from headwater.kafka import client_config, create_topics
+from headwater.kafka import create_topics
 from headwater.settings import Settings
 from headwater.topics import backfill_topic, collection_topic
 from tests.processing import ProcessorProcess, RawTopic, new_project, raw_record, read_events, wait_processed
@@ -64,7 +63,7 @@ def test_topics_that_cannot_be_made(kafka_settings: Settings, tmp_path: Path) ->
         assert process.alive, "a restart would not help"
         # What an operator would do: a topic with what there is.
         topic = collection_topic(kafka_settings.topic_prefix, project_id, "c")
-        create_topics(AdminClient(client_config(kafka_settings)), [NewTopic(topic, 1, -1)])
+        create_topics(kafka_settings, [NewTopic(topic, 1, -1)])
         wait_until(lambda: process.ready, LIMIT)
         wait_processed(kafka_settings, 1)
         assert len(read_events(kafka_settings, project_id, "c")) == 1

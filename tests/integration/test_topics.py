@@ -17,15 +17,14 @@ def test_every_partition_has_its_log_when_a_topic_is_made(kafka_settings: Settin
     partitions = kafka_settings.collection_partitions
     for _ in range(10):
         name = f"{kafka_settings.topic_prefix}.{secrets.token_hex(4)}"
-        assert create_topics(admin, [new_topic(kafka_settings, name, EVENTS)]) == {name}
+        assert create_topics(kafka_settings, [new_topic(kafka_settings, name, EVENTS)]) == {name}
         asked = {TopicPartition(name, number): OffsetSpec.earliest() for number in range(partitions)}
         # Asked at once, and once: Kafka's own answer to a creation comes before the logs are there.
         assert [future.result(10).offset for future in admin.list_offsets(asked).values()] == [0] * partitions
-        assert create_topics(admin, [new_topic(kafka_settings, name, EVENTS)]) == set()
+        assert create_topics(kafka_settings, [new_topic(kafka_settings, name, EVENTS)]) == set()
 
 
 def test_waiting_for_a_topic_that_is_not_there_ends(kafka_settings: Settings) -> None:
-    admin = AdminClient(client_config(kafka_settings))
     with pytest.raises(KafkaException):
-        wait_until_writable(admin, [f"{kafka_settings.topic_prefix}.nothing"], timeout=0.5)
-    wait_until_writable(admin, [])
+        wait_until_writable(kafka_settings, [f"{kafka_settings.topic_prefix}.nothing"], timeout=0.5)
+    wait_until_writable(kafka_settings, [])

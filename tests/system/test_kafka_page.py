@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from headwater.client.questions import Timeframe
 from headwater.kafka import create_topics
+from headwater.settings import load_settings
 from headwater.topics import in_topic
 from tests.stack import RunningStack, environment
 from tests.waiting import wait_until
@@ -58,7 +58,7 @@ def test_what_the_page_writes_is_found_and_read(stack: RunningStack, page: str) 
 def test_kcat(stack: RunningStack, page: str) -> None:
     (example,) = examples(page, "sh")
     topic = in_topic("headwater", stack.status["project_id"], "parcels")
-    create_topics(AdminClient({"bootstrap.servers": stack.status["kafka"]}), [NewTopic(topic, 3, 1)])
+    create_topics(load_settings(kafka=stack.status["kafka"]), [NewTopic(topic, 3, 1)])
     run(stack, "sh", "-c", example)
     with stack.client() as hw:
         filters = [{"property_name": "number", "operator": "eq", "property_value": 200}]

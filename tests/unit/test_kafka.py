@@ -81,7 +81,7 @@ def test_without_kafka_the_one_error_is_kafkas() -> None:
     admin = AdminClient(kafka.client_config(settings) | {"log_level": 0})
     for _ in range(5):  # of the two clocks, the client's and the future's, neither may win by chance
         with pytest.raises(KafkaException):
-            kafka.create_topics(admin, [kafka.new_topic(settings, "t", topics.RAW)], timeout=0.05)
+            kafka.create_topics(settings, [kafka.new_topic(settings, "t", topics.RAW)], timeout=0.05)
     assert not kafka.has_topic(admin, "t", 0.05)
 
 

@@ -51,7 +51,7 @@ def poison(scene: Scene) -> Iterator[None]:
     known = AdminClient(client_config(settings))
     wait_for(lambda: events in known.list_topics(timeout=10).topics, TOPIC_SECONDS, "the collection's topic")
     inbox = in_topic(prefix, project.id, "inbox")
-    create_topics(known, [NewTopic(inbox, 1, -1)])
+    create_topics(settings, [NewTopic(inbox, 1, -1)])
     raw = [*BYTES, *JSONS, *_raw_events(project.id)]
     for topic, values in (
         (raw_topic(settings), raw),

@@ -7,11 +7,11 @@ from typing import Any
 import httpx
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import NewTopic
 
 from headwater.aggregates import Aggregates, table_key
 from headwater.control import ControlWriter
-from headwater.kafka import client_config, create_topics, durable_producer_config
+from headwater.kafka import create_topics, durable_producer_config
 from headwater.topics import state_topic
 from tests.asking import Api, error_of, running_api
 from tests.querying import event, store
@@ -216,7 +216,7 @@ async def test_live_figures_are_merged_over_partitions(api: Api) -> None:
     key = {"Authorization": api.project.read_key}
     assert (await api.http.get(f"{api.root}/live", headers=key)).json() == {"collections": {}}
     topic = state_topic(api.settings)
-    create_topics(AdminClient(client_config(api.settings)), [NewTopic(topic, PARTITIONS, 1)])
+    create_topics(api.settings, [NewTopic(topic, PARTITIONS, 1)])
     now = time.time_ns() // 1_000_000
     producer = Producer(durable_producer_config(api.settings))
     for partition in range(PARTITIONS):

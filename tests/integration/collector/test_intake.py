@@ -12,7 +12,6 @@ from typing import Any
 import orjson
 import pytest
 from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from collector import intake
@@ -21,7 +20,7 @@ from headwater import metrics
 from headwater.control import ControlPlane, ControlWriter, Project
 from headwater.dead_letters import Settler, Wanted
 from headwater.identity import event_id, origin_id
-from headwater.kafka import client_config, create_base_topics, create_topics, durable_producer_config
+from headwater.kafka import create_base_topics, create_topics, durable_producer_config, intake_group
 from headwater.membership import Membership
 from headwater.origin import Origin
 from headwater.settings import Settings
@@ -41,7 +40,7 @@ class Deployment:
     def topic(self, project: Project, collection: str) -> str:
         """A topic of producers, made."""
         name = in_topic(self.settings.topic_prefix, project.id, collection)
-        create_topics(AdminClient(client_config(self.settings)), [NewTopic(name, 2, 1)])
+        create_topics(self.settings, [NewTopic(name, 2, 1)])
         return name
 
     def send(self, topic: str, *values: bytes | None, **options: Any) -> None:
@@ -106,7 +105,7 @@ def test_what_is_no_event_is_given_up_with_its_bytes(deployment: Deployment, pro
     topic = deployment.topic(project, "c")
     unnamed = deployment.topic(project, "x").removesuffix("x") + "sign-up"
     nobody = in_topic(deployment.settings.topic_prefix, "f" * 24, "c")
-    create_topics(AdminClient(client_config(deployment.settings)), [NewTopic(n, 1, 1) for n in (unnamed, nobody)])
+    create_topics(deployment.settings, [NewTopic(n, 1, 1) for n in (unnamed, nobody)])
     large = orjson.dumps({"text": "x" * deployment.settings.event_max_bytes})
     bad: list[tuple[str, bytes | None, str]] = [
         (topic, b"{broken", "unreadable"),
@@ -163,7 +162,9 @@ def test_a_transaction_that_was_left_open_is_waited_for(
         own.send(topic, b'{"n":1}', partition=0)
         killed = Producer(durable_producer_config(kafka_settings) | {"transactional.id": "killed"})
         killed.init_transactions(30)
-        with closing(intake._consumer(kafka_settings, Membership(kafka_settings))) as consumer:
+        with closing(
+            intake._consumer(kafka_settings, Membership(kafka_settings, intake_group(kafka_settings)))
+        ) as consumer:
             consumer.subscribe([topic])
             assert wait_until(lambda: consumer.poll(0.1), 30)
             killed.begin_transaction()

@@ -33,7 +33,7 @@ def test_what_was_not_kept_is_told_and_what_was_comes_in(kafka_settings: Setting
         project = writer.create_project("test").id
     topic = in_topic(kafka_settings.topic_prefix, project, "c")
     admin = AdminClient(client_config(kafka_settings))
-    create_topics(admin, [NewTopic(topic, 1, 1)])
+    create_topics(kafka_settings, [NewTopic(topic, 1, 1)])
     producer = Producer(durable_producer_config(kafka_settings))
     lost = metrics.offsets_lost.labels("collector")._value.get
 

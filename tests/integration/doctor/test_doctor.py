@@ -107,7 +107,7 @@ def test_what_is_wrong_with_topics_records_and_groups_is_found_in_one_look(setti
         write(settings, dead_letters_topic(settings), codec("dead_letter").encode(letter))
 
     producers = in_topic(settings.topic_prefix, "a" * 24, "parcels")
-    create_topics(admin, [NewTopic(producers, 1, 1)])
+    create_topics(settings, [NewTopic(producers, 1, 1)])
     write(settings, producers, b"{}")
 
     other = settings.model_copy(update={"raw_partitions": 5, "data_dir": settings.data_dir / "none"})

@@ -260,7 +260,7 @@ def test_a_deletion_is_named_and_only_one_that_is_about_the_event(traced: Traced
 
 def test_what_no_collector_has_taken_in_yet_waits_where_its_producer_put_it(traced: Traced) -> None:
     topic = in_topic(traced.settings.topic_prefix, traced.project.id, "parcels")
-    create_topics(AdminClient(client_config(traced.settings)), [NewTopic(topic, 1, 1)])
+    create_topics(traced.settings, [NewTopic(topic, 1, 1)])
     traced.write(topic, b"{}")
     traced.write(topic, b'{"keen": {"uniqueness_token": "parcel 7"}}')
     found = traced.trace("parcel 7")
