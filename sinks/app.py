@@ -30,9 +30,7 @@ log = structlog.get_logger("headwater.sink")
 M_MMAP_THRESHOLD = -3  # glibc's malloc.h
 LARGE_BYTES = 512 * 1024
 KAFKA_SECONDS = 1.0
-FENCED_HINT = (
-    "another sink has this HEADWATER_WORKER_NAME, and each needs its own; or brokers went and came, and the next start goes on"
-)
+FENCED_HINT = "another sink has this HEADWATER_WORKER_NAME, and each needs its own; or brokers went and came, and the next start goes on"
 
 
 def run(settings: Settings) -> None:

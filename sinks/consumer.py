@@ -119,9 +119,8 @@ class Sink:
         self._committed_at = 0.0
         self._waited = 0.0  # for how long the oldest record has been held
         self._looked_at = 0.0
-        self._came_back: bool | None = (
-            None  # whether the first assignment may be of before the start; None: there is none yet
-        )
+        self._member = ""  # the id of this member when its assignment was last seen to know of every topic
+        self._new_member = ""  # the one that it has had since, at the last look
         self.joined = False
         self.leads = False
 
@@ -185,7 +184,7 @@ class Sink:
             self._finish_inserts(READ_SECONDS)
         if not self.joined:
             self._look_for_topics(now)
-        elif self._came_back is None or (self._came_back and now - self._looked_at > JOINED_SECONDS):
+        elif now - self._looked_at > JOINED_SECONDS:
             self._join_anew_where_stale(now)
 
     def _subscribe(self) -> None:
@@ -197,20 +196,24 @@ class Sink:
         )
 
     def _join_anew_where_stale(self, now: float) -> None:
-        """Once after the start: see that the assignment knows of every topic.
+        """See that the assignment knows of every topic, once for each time that this member was taken in.
 
-        A member by name that comes back is given the assignment that it had, and where topics were made meanwhile, they are nobody's: Kafka
-        has a new assignment made only when topics change once more, or when the group's leader joins again, as here.
+        A member by name that comes back, after a start or an absence of Kafka's, gets another id and the assignment that it had. Where
+        topics were made meanwhile, they are nobody's: Kafka has a new assignment made only when topics change once more, or when the
+        group's leader joins again, as here.
         """
         self._looked_at = now
-        if self._came_back is None:  # what is new at this very moment is seen by librdkafka itself, in its next look
-            self._came_back = True
+        member = self._consumer.memberid()
+        if not member or member == self._member:
+            return
+        if member != self._new_member:  # what is new at this very moment is seen by librdkafka itself, in its next look
+            self._new_member = member
             return
         try:
             known = self._consumer.list_topics(timeout=1.0).topics
         except KafkaException:
             return
-        self._came_back = False
+        self._member = member
         start = f"{self._settings.topic_prefix}.events."
         if {name for name in known if name.startswith(start)} - {topic for topic, _ in self._owned}:
             self._consumer.unsubscribe()

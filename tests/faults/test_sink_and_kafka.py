@@ -2,6 +2,7 @@
 
 import secrets
 import signal
+import threading
 import time
 from contextlib import closing
 from functools import partial
@@ -17,7 +18,7 @@ from sinks.datums import Collection
 from tests.broker import Broker
 from tests.local_http import HTTP
 from tests.processing import PORTS
-from tests.sinking import Tables, encoded, new_collection, produce, start_sink
+from tests.sinking import Tables, encoded, new_collection, produce, running_sink, start_sink
 from tests.waiting import wait_until
 
 LIMIT = 60.0
@@ -48,6 +49,31 @@ def probe(settings: Settings, name: str) -> int:
 
 def has(tables: Tables, collection: Collection, count: int) -> bool:
     return tables.count(collection) == count
+
+
+def test_what_is_new_when_a_sink_that_lost_its_session_comes_back_is_stored(
+    broker: Broker, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kafka gives a member by name its old assignment again, and the sink has known the new topic since before: nothing changes any more."""
+    old, new = new_collection(), new_collection()
+    goes_on = threading.Event()
+    goes_on.set()
+    with running_sink(settings) as sink, closing(Tables(settings)) as tables:
+        check = sink._membership.check
+        monkeypatch.setattr(sink._membership, "check", lambda: goes_on.wait(LIMIT) and check())
+        produce(settings, old, [encoded(old, {"n": 1})])
+        wait_until(partial(has, tables, old, 1), LIMIT)
+        member = wait_until(sink._consumer.memberid, LIMIT)
+        goes_on.clear()  # it joins again only when it has seen that its partitions are lost
+        broker.kill()
+        wait_until(lambda: not sink._consumer.memberid(), LIMIT)
+        broker.start()
+        produce(settings, new, [encoded(new, {"n": 1})])
+        goes_on.set()
+        wait_until(lambda: sink._consumer.memberid() not in (None, "", member), LIMIT)
+        wait_until(partial(has, tables, new, 1), LIMIT)
+        produce(settings, old, [encoded(old, {"n": 2})])
+        wait_until(partial(has, tables, old, 2), LIMIT)
 
 
 def test_a_sink_without_kafka_is_not_ready_until_it_is_back(broker: Broker, settings: Settings, tmp_path: Path) -> None:
