@@ -43,14 +43,10 @@ def create_collection_topics(settings: Settings, names: Iterable[str]) -> None:
 
 def delete_topics(settings: Settings) -> None:
     """Delete all topics of the deployment: their records are no load of the next one."""
-    admin = _admin(settings)
+    admin = AdminClient(client_config(settings))
     names = [name for name in admin.list_topics(timeout=ADMIN_SECONDS).topics if name.startswith(settings.topic_prefix)]
     for future in admin.delete_topics(names).values():
         future.result(ADMIN_SECONDS)
-
-
-def _admin(settings: Settings) -> AdminClient:
-    return AdminClient(client_config(settings) | {"log_level": 2})
 
 
 class Length:

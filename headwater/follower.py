@@ -6,11 +6,10 @@ from collections.abc import Callable
 
 import structlog
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec  # the package offers it without saying so to type checkers
 from confluent_kafka.cimpl import OFFSET_BEGINNING
 
-from headwater.kafka import client_config, partition_reader_config, wait_for_base_topics, what_comes
+from headwater.kafka import admin_client, partition_reader_config, wait_for_base_topics, what_comes
 from headwater.membership import IDLE_SECONDS, StrandedError, closed_at_last
 from headwater.settings import Settings
 
@@ -41,7 +40,7 @@ class Follower:
         self._settings = settings
         self._topic = topic
         self._take = take
-        self._admin = self._new_admin()
+        self._admin = admin_client(self._settings)
         self._stopping = threading.Event()
         self._moved = threading.Condition()
         self._next: dict[int, int] = {}  # by partition: what comes before this offset has been taken
@@ -79,7 +78,7 @@ class Follower:
                 break
             except KafkaException as error:
                 # A client whose broker hung for seconds names an old leader's epoch from then on, and is refused for ever.
-                self._admin = self._new_admin()
+                self._admin = admin_client(self._settings)
                 if time.monotonic() + AGAIN_SECONDS > deadline:
                     log.warning("topic cannot be caught up", topic=self._topic, error=error.args[0].str())
                     return False
@@ -105,9 +104,6 @@ class Follower:
             request_timeout=max(0.01, deadline - time.monotonic()),
         )
         return {place.partition: future.result().offset for place, future in found.items()}
-
-    def _new_admin(self) -> AdminClient:
-        return AdminClient(client_config(self._settings) | {"log_level": 0})
 
     def _follow(self) -> None:
         """The thread: reads until `stop`, whatever happens to Kafka."""
@@ -158,7 +154,7 @@ class Follower:
         try:
             ends = self._ends(time.monotonic() + ANSWER_SECONDS, IsolationLevel.READ_COMMITTED)
         except KafkaException:
-            self._admin = self._new_admin()
+            self._admin = admin_client(self._settings)
             return False
         return any(end > self._next[partition] for partition, end in ends.items())
 

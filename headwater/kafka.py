@@ -53,6 +53,11 @@ def client_config(settings: Settings) -> dict[str, Any]:
     return config | {name: str(path) for name, path in files.items() if path is not None}
 
 
+def admin_client(settings: Settings) -> AdminClient:
+    """A client that asks and creates. It logs nothing: what goes wrong is raised."""
+    return AdminClient(client_config(settings) | {"log_level": 0})
+
+
 _said_at: dict[str, float] = {}
 
 
@@ -157,7 +162,7 @@ def create_topics(settings: Settings, new: Iterable[NewTopic], timeout: float = 
     if not wanted:
         return set()
     created = set()
-    admin = _new_admin(settings)
+    admin = admin_client(settings)
     for name, future in admin.create_topics(wanted, operation_timeout=timeout, request_timeout=timeout).items():
         try:
             future.result()  # the client itself fails it when `timeout` is over
@@ -183,7 +188,7 @@ def wait_until_writable(settings: Settings, names: Sequence[str], timeout: float
     renewed_at = float("-inf")
     while wanted:
         if time.monotonic() - renewed_at > RENEW_SECONDS:  # one that was told of no leader may be told so for ever
-            admin, renewed_at = _new_admin(settings), time.monotonic()
+            admin, renewed_at = admin_client(settings), time.monotonic()
         known = admin.list_topics(timeout=timeout).topics
         partitions = [
             TopicPartition(name, number) for name in wanted if name in known for number in known[name].partitions
@@ -202,10 +207,6 @@ def wait_until_writable(settings: Settings, names: Sequence[str], timeout: float
         if unready:
             time.sleep(WRITABLE_POLL_SECONDS)
         wanted = unready
-
-
-def _new_admin(settings: Settings) -> AdminClient:
-    return AdminClient(client_config(settings) | {"log_level": 0})  # what goes wrong is raised
 
 
 def create_base_topics(settings: Settings) -> set[str]:
@@ -230,7 +231,7 @@ def wait_for_base_topics(settings: Settings, stopping: threading.Event) -> bool:
 
     A line in the log says why it is waited for, one for each reason, and one that it is over.
     """
-    admin = _new_admin(settings)
+    admin = admin_client(settings)
     said: set[str] = set()
     while not stopping.is_set():
         try:

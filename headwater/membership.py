@@ -14,9 +14,9 @@ from typing import Any
 
 import orjson
 from confluent_kafka import Consumer, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
 
-from headwater.kafka import client_config, has_topic
+from headwater.kafka import admin_client, has_topic
+from headwater.offsets import ask_coordinator
 from headwater.readiness import Trouble
 from headwater.settings import Settings
 from headwater.topics import control_topic
@@ -94,7 +94,7 @@ class Membership:
 
 def kafka_answers(settings: Settings, topic: str) -> bool:
     """Whether Kafka answers a client that is new, and has the topic. Blocks up to a second."""
-    return has_topic(AdminClient(client_config(settings) | {"log_level": 0}), topic, ANSWER_SECONDS)
+    return has_topic(admin_client(settings), topic, ANSWER_SECONDS)
 
 
 def coordinator_answers(settings: Settings, group: str) -> bool:
@@ -102,13 +102,10 @@ def coordinator_answers(settings: Settings, group: str) -> bool:
 
     It may not where Kafka does: while too few brokers are there for the topic of groups' offsets. Then a new consumer is no better.
     """
-    consumer = Consumer(client_config(settings) | {"group.id": group, "log_level": 0})
     try:
-        consumer.committed([TopicPartition(control_topic(settings), 0)], timeout=COORDINATOR_SECONDS)
+        ask_coordinator(settings, group, [TopicPartition(control_topic(settings), 0)], COORDINATOR_SECONDS)
     except KafkaException:
         return False
-    finally:
-        consumer.close()
     return True
 
 

@@ -5,10 +5,9 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec  # the package offers it without saying so to type checkers
 
-from headwater.kafka import client_config
+from headwater.kafka import admin_client, client_config
 from headwater.settings import Settings
 
 # Of a topic that is just being made, or whose leader is moving.
@@ -28,7 +27,7 @@ class Offsets:
 
     def __init__(self, settings: Settings, timeout: float) -> None:
         self._settings, self._timeout = settings, timeout
-        self._admin = self._new_admin()  # kept: one that is let go of while it is asked never answers
+        self._admin = admin_client(settings)  # kept: one that is let go of while it is asked never answers
 
     def partitions(self, timeout: float | None = None) -> Mapping[str, int]:
         """Every topic there is, with how many partitions it has. Waits `timeout` seconds where that is another limit."""
@@ -57,13 +56,7 @@ class Offsets:
         asked = [TopicPartition(*place) for place in places]
         if not asked:
             return {}
-        # By a consumer that never joins: librdkafka's admin client may end the process where a broker is killed while it looks for a
-        # group's coordinator (its issues 3663 and 4605).
-        consumer = Consumer(client_config(self._settings) | {"group.id": group, "log_level": 0})
-        try:
-            answer = consumer.committed(asked, timeout=self._timeout)
-        finally:
-            consumer.close()
+        answer = ask_coordinator(self._settings, group, asked, self._timeout)
         for one in answer:
             if one.error is not None:  # "not committed" is no error
                 raise KafkaException(one.error)
@@ -84,12 +77,25 @@ class Offsets:
             except KafkaException as error:
                 if error.args[0].code() not in PASSING or time.monotonic() > deadline:
                     # A client whose broker hung for seconds names an old leader's epoch from then on, and is refused for ever.
-                    self._admin = self._new_admin()
+                    self._admin = admin_client(self._settings)
                     raise
             time.sleep(RETRY_SECONDS)
 
-    def _new_admin(self) -> AdminClient:
-        return AdminClient(client_config(self._settings) | {"log_level": 0})  # what goes wrong is raised
+
+def ask_coordinator(
+    settings: Settings, group: str, asked: list[TopicPartition], timeout: float
+) -> list[TopicPartition]:
+    """What the group's coordinator tells a client that is new of offsets: each with its own error. Blocks up to `timeout` seconds; raises
+    KafkaException without an answer.
+
+    By a consumer that never joins: librdkafka's admin client may end the process where a broker is killed while it looks for a group's
+    coordinator (its issues 3663 and 4605).
+    """
+    consumer = Consumer(client_config(settings) | {"group.id": group, "log_level": 0})
+    try:
+        return consumer.committed(asked, timeout=timeout)
+    finally:
+        consumer.close()
 
 
 def reason(error: KafkaException) -> str:

@@ -37,7 +37,7 @@ def run(settings: Settings) -> None:
     """Run a sink until SIGTERM or SIGINT; then it stores and commits what it can in a few seconds, and this returns.
 
     Where something is left, the process ends with `headwater.stopping.UNDONE` and a line that says what; it is read again. To be called in the main thread. Raises SettingsError without a secret. Exits with 1, and a line in the log, when Kafka
-    tells this member to go, or it has lost its group while Kafka answers others. Where Kafka is away it waits, not ready.
+    tells this member to go, or it has lost its group while others find it. Where Kafka is away it waits, not ready.
     """
     settings.required_secret()
     configure_logs(settings, "sink")

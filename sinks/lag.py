@@ -9,7 +9,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec  # the package offers it without saying so to type checkers
 
 from headwater import metrics
-from headwater.kafka import client_config
+from headwater.kafka import admin_client
 from headwater.settings import Settings
 from sinks.batches import Partition
 from sinks.consumer import Sink
@@ -22,7 +22,7 @@ log = structlog.get_logger("headwater.sink")
 
 def watch_lag(settings: Settings, sink: Sink, stop: threading.Event, pause: float = LOOK_SECONDS) -> None:
     """Until `stop` is set, look every `pause` seconds: set the sink's lag, and count and log the offsets that were lost."""
-    admin = AdminClient(client_config(settings) | {"log_level": 0})
+    admin = admin_client(settings)
     while not stop.wait(pause):
         try:
             stored = sink.stored
@@ -30,7 +30,7 @@ def watch_lag(settings: Settings, sink: Sink, stop: threading.Event, pause: floa
             metrics.sink_lag_records.set(sum(max(0, end - stored[place]) for place, end in ends.items()))
             _tell_lost(admin, sink)
         except KafkaException:  # it is said by who reads
-            admin = AdminClient(client_config(settings) | {"log_level": 0})
+            admin = admin_client(settings)
 
 
 def _tell_lost(admin: AdminClient, sink: Sink) -> None:

@@ -20,7 +20,6 @@ from headwater.client.retry import WRITES, TryLaterError, answered, retrying
 GZIP_FROM = 2_000  # bytes; smaller bodies are not worth it
 PIECE_BYTES = 65_536  # of a body that are sent at once; what urllib3 calls connect is the limit of each, too
 TIMEOUT = urllib3.Timeout(connect=10.0, read=30.0)
-SUCCESS = {"success": True}  # an event's result in a reply
 IDLE_SECONDS = 5.0  # a connection that was not used for so long may be forgotten on its way
 
 
@@ -141,8 +140,6 @@ def _failures(response: httpx.Response, collections: dict[str, list[Event]]) -> 
                 yield _failed(
                     event, "UnexpectedReply", "The reply does not have a result for each event.", refused=False
                 )
-            continue
-        if answers.count(SUCCESS) == len(events):  # as it mostly is
             continue
         for event, answer in zip(events, answers, strict=True):
             if not answer.get("success"):

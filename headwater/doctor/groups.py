@@ -5,12 +5,11 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 
 from headwater import topics
 from headwater.doctor.check import Check, duration, failed, ok, several, warning
 from headwater.doctor.topics import collection_topics
-from headwater.kafka import HOUR_MS, client_config, intake_group, sink_group
+from headwater.kafka import HOUR_MS, admin_client, intake_group, sink_group
 from headwater.offsets import Offsets, Place
 from headwater.scanning import Scanner, time_of
 from headwater.settings import Settings
@@ -61,7 +60,7 @@ def stages(settings: Settings) -> tuple[Stage, ...]:
 
 def look_at_groups(settings: Settings) -> dict[str, GroupSeen]:
     """The groups by name. Blocks; raises KafkaException."""
-    admin = AdminClient(client_config(settings) | {"log_level": 0})
+    admin = admin_client(settings)
     names = list({stage.group for stage in stages(settings)})
     found = {}
     for name, future in admin.describe_consumer_groups(names, request_timeout=ANSWER_SECONDS).items():

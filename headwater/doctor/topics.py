@@ -3,14 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource  # the package offers both without saying so to type checkers
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
 from headwater import topics
 from headwater.doctor.check import Check, failed, ok, several, warning
-from headwater.kafka import client_config, new_topic
+from headwater.kafka import admin_client, new_topic
 from headwater.settings import Settings
 
 ANSWER_SECONDS = 5.0
@@ -49,7 +48,7 @@ def collection_topics(settings: Settings, names: Iterable[str]) -> list[str]:
 
 def look(settings: Settings) -> dict[str, Seen]:
     """The deployment's topics. Blocks; raises KafkaException."""
-    admin = AdminClient(client_config(settings) | {"log_level": 0})
+    admin = admin_client(settings)
     known = admin.list_topics(timeout=ANSWER_SECONDS).topics
     names = [name for name in base_topics(settings) if name in known] + collection_topics(settings, known)
     configs: dict[str, dict[str, str]] = {}

@@ -7,6 +7,7 @@ will. A Kafka that cannot make the topic of groups' offsets brings it to the sam
 
 import re
 import secrets
+import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -30,6 +31,7 @@ from headwater.settings import Settings, load_settings
 from headwater.topics import backfill_topic, in_topic
 from processors.backfill_reader import BackfillReader
 from processors.group_offsets import GroupOffsets, backfill_group
+from sinks.datums import Collection
 from tests.broker import Broker
 from tests.collecting import raw_records
 from tests.local_http import HTTP
@@ -74,6 +76,14 @@ def mend(broker: Broker) -> None:
     broker.start()
 
 
+def check_it_stores(process: "subprocess.Popen[bytes]", settings: Settings, collection: Collection) -> None:
+    """The sink stores the collection's one event, and ends when it is told to."""
+    with closing(Tables(settings)) as tables:
+        wait_until(lambda: tables.count(collection) == 1, LIMIT)
+    process.terminate()
+    assert process.wait(20) == 0
+
+
 def test_a_sink_waits_for_groups_that_nobody_finds(broker: Broker, settings: Settings, tmp_path: Path) -> None:
     """As in a cluster without enough brokers: to be started again and again would help nobody."""
     collection, log = new_collection(), tmp_path / "sink.log"
@@ -87,10 +97,7 @@ def test_a_sink_waits_for_groups_that_nobody_finds(broker: Broker, settings: Set
         assert process.poll() is None
         mend(broker)
         wait_until(lambda: coordinator_answers(settings, sink_group(settings)), LIMIT)
-        with closing(Tables(settings)) as tables:
-            wait_until(lambda: tables.count(collection) == 1, LIMIT)
-        process.terminate()
-        assert process.wait(20) == 0
+        check_it_stores(process, settings, collection)
     finally:
         process.kill()
         process.wait()
@@ -110,10 +117,7 @@ def test_a_sink_says_so_and_ends_and_the_next_stores(broker: Broker, settings: S
         assert "Traceback" not in log.read_text()
         mend(broker)
         process = start_sink(settings, log)
-        with closing(Tables(settings)) as tables:
-            wait_until(lambda: tables.count(collection) == 1, LIMIT)
-        process.terminate()
-        assert process.wait(20) == 0
+        check_it_stores(process, settings, collection)
     finally:
         process.kill()
         process.wait()
