@@ -1,10 +1,11 @@
-"""`scripts/faults [--only NAME...] [--runs N] [--short]`: run the matrix, print its table, write its JSON, and docs/faults.md of a whole run."""
+"""`scripts/faults [--only NAME...] [--runs N] [--short] [--resume FILE]`: run the matrix, print its table, write its JSON, and docs/faults.md of a whole run."""
 
 import argparse
 import logging
 import os
 import signal
 import sys
+from pathlib import Path
 
 import structlog
 from rich.console import Console
@@ -23,6 +24,9 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these faults (default: all); --list has the names")
     parser.add_argument("--runs", type=int, help="runs of each fault, at moments in turn (default: 3; short: 1)")
     parser.add_argument("--short", action="store_true", help="short waits, and only the handful that CI runs")
+    parser.add_argument(
+        "--resume", type=Path, metavar="FILE", help="the JSON of a run that ended before its time: go on with it"
+    )
     parser.add_argument("--list", action="store_true", help="list the faults")
     arguments = parser.parse_args()
     everything = [*FAULTS, *CONTROLS]
@@ -49,12 +53,20 @@ def main() -> int:
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         del os.environ[name]  # the stack has settings of its own
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started and mounted goes, too
+    path = arguments.resume or report.new_path()
+    try:
+        heading, runs = report.resume(path) if arguments.resume else (report.heading(), [])
+    except (OSError, ValueError) as error:
+        parser.error(f"--resume: {error}")
+    console.print(f"Every run is in {path}", soft_wrap=True)
     with Runner(console.print, short=arguments.short) as runner:
-        runs = runner.run(chosen, times)
-    document = report.document(chosen, runs)
+        for run in runner.run(chosen, times, [*runs]):
+            runs.append(run)
+            report.write(report.document(heading, chosen, runs), path)
+    document = report.document(heading, chosen, runs)
     report.show(console, document)
-    complete = len(chosen) == len(everything) and not arguments.short
-    console.print(f"Every run is in {report.write(document, complete)}")
+    if len(chosen) == len(everything) and not arguments.short:
+        report.publish(document)
     return 0 if report.as_expected(document) else 1
 
 

@@ -21,12 +21,14 @@ PAGE = ROOT / "docs" / "faults.md"
 RESULTS = ROOT / "benchmarks" / "results"
 
 
-def document(faults: Iterable[Fault], runs: list[Run]) -> dict[str, Any]:
+def heading() -> dict[str, Any]:
+    """When and on what a run of the matrix begins."""
+    return {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine(), "versions": versions()}
+
+
+def document(heading: dict[str, Any], faults: Iterable[Fault], runs: list[Run]) -> dict[str, Any]:
     """Everything about a run of the matrix, as JSON."""
-    return {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine(),
-        "versions": versions(),
+    return heading | {
         "moments": MOMENTS,
         "faults": [
             {
@@ -63,16 +65,40 @@ def show(console: Console, written: dict[str, Any]) -> None:
     console.print(table)
 
 
-def write(written: dict[str, Any], complete: bool) -> Path:
-    """Write the JSON into benchmarks/results/; that of a complete run into docs/ too, with the page that is made from it."""
+def new_path() -> Path:
+    """A file in benchmarks/results/ for a run that begins now."""
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-faults.json"
-    text = json.dumps(written, indent=1) + "\n"
-    path.write_text(text)
-    if complete:
-        RECORD.write_text(text)
-        PAGE.write_text(page(written))
-    return path
+    return RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-faults.json"
+
+
+def write(written: dict[str, Any], path: Path) -> None:
+    """Write what is known so far, in one step: whenever it ends, what it has found stays."""
+    half = path.with_suffix(".part")
+    half.write_text(json.dumps(written, indent=1) + "\n")
+    half.replace(path)
+
+
+def resume(path: Path) -> tuple[dict[str, Any], list[Run]]:
+    """What `write` left of a run that ended before its time: its heading, and its runs.
+
+    Raises ValueError where it is of another commit or machine: half a table would be of something else. OSError without the file.
+    """
+    written = json.loads(path.read_text())
+    now = heading()
+    for name, then, is_now in (
+        ("commit", written["versions"]["headwater"], now["versions"]["headwater"]),
+        ("processor", written["machine"]["cpu"], now["machine"]["cpu"]),
+    ):
+        if then != is_now:
+            raise ValueError(f"{path} is of {name} {then}, this is {is_now}: begin anew")
+    runs = [Run(**run) for fault in written["faults"] for run in fault["runs"]]
+    return {name: written[name] for name in now}, runs
+
+
+def publish(written: dict[str, Any]) -> None:
+    """Write a complete run into docs/, with the page that is made from it."""
+    write(written, RECORD)
+    PAGE.write_text(page(written))
 
 
 def page(written: dict[str, Any]) -> str:

@@ -2,7 +2,8 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,14 +36,13 @@ class Runner:
         else:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def run(self, faults: list[Fault], times: int) -> list[Run]:
-        """Every fault so many times, each time at the next of its moments; a line is said of each run."""
-        runs = []
+    def run(self, faults: list[Fault], times: int, had: Iterable[Run] = ()) -> Iterator[Run]:
+        """Every fault so many times, less those that were `had`, each time at the next of its moments; a line is said of each run."""
+        already = Counter(run.fault for run in had)
         ordered = sorted(faults, key=lambda fault: (fault.place, bool(fault.broken)))
         for fault in ordered:
-            for number in range(times):
+            for number in range(already[fault.name], times):
                 run = self._one(fault, fault.moments[number % len(fault.moments)])
-                runs.append(run)
                 recovery = "" if run.recovery is None else f", recovered in {run.recovery:.1f} s"
                 self._say(
                     f"{fault.name} {number + 1}/{times} ({run.moment}): {run.outcome}{recovery}, took {run.seconds:.0f} s"
@@ -50,7 +50,7 @@ class Runner:
                 for difference in run.differences:
                     self._say(f"    {difference}")
                 self._keep |= run.outcome == ERROR or (run.outcome == MISMATCH) != bool(fault.broken)
-        return runs
+                yield run
 
     def _one(self, fault: Fault, moment: str) -> Run:
         try:
