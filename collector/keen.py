@@ -1,4 +1,4 @@
-"""Keen's writing routes (API 3.0): one event, many events, and writes by GET.
+"""Keen's writing routes (API 3.0): one event, many events, and writes by GET; and many events of one collection as NDJSON.
 
 At the rates of this service, request and response objects and routers cost more than the work, so endpoints are bare
 callables, and the two that nearly all requests are for are found without a router.
@@ -20,13 +20,14 @@ from collector.judging import BROKEN_AT_ONCE_BYTES, EVENT_AT_ONCE_BYTES, reads_q
 from collector.keen_judging import (
     Batch,
     BatchTask,
+    Bulk,
     EventTask,
+    Form,
     Turn,
     judge_batch,
     judge_event,
-    read_batch,
-    read_or_repair_batch,
 )
+from collector.lines import Lines, is_ndjson
 from collector.publish import Publisher
 from collector.records import Record, RequestRecords
 from collector.request import Request, Scope
@@ -37,6 +38,7 @@ from headwater.settings import Settings
 
 SCRIPT: Headers = ((b"content-type", b"application/javascript; charset=utf-8"), (b"x-content-type-options", b"nosniff"))
 CREATED = b'{"created":true}'
+BULK = Bulk()
 
 _CALLBACK = re.compile(r"[A-Za-z_$][\w$.]{0,127}", re.ASCII)
 _REDIRECT = re.compile(r"https?://[\x21-\x7e]+")
@@ -78,7 +80,10 @@ class KeenRoutes:
 
     async def _store_event(self, request: Request, receive: Receive) -> Answer:
         grant = await self._writer(request)
+        lines = Lines.asked(request) if is_ndjson(request) else None
         body = await read_body(receive, request.headers, self._settings.body_max_bytes)
+        if lines is not None:
+            return await self._store_many(request, grant, body, lines)
         await self._store_one(request, grant, body)
         return 201, CREATED, JSON
 
@@ -122,10 +127,13 @@ class KeenRoutes:
     async def _store_batch(self, request: Request, receive: Receive) -> Answer:
         grant = await self._writer(request)
         body = await read_body(receive, request.headers, self._settings.body_max_bytes)
+        return await self._store_many(request, grant, body, BULK)
+
+    async def _store_many(self, request: Request, grant: Grant, body: bytes, form: Form) -> Answer:
         backfill = request.backfill
         records: list[Record] = []
         answer: list[bytes] = []
-        async for turn in self._turns(body, self._records(request), grant):
+        async for turn in self._turns(body, form, self._records(request), grant):
             records += turn.records
             answer.append(turn.answer)
             for name, count in turn.refused.items():
@@ -135,22 +143,22 @@ class KeenRoutes:
             metrics.events_accepted.inc(len(records))
         return 200, b"".join(answer), JSON
 
-    async def _turns(self, body: bytes, make: RequestRecords, grant: Grant) -> AsyncIterator[Turn]:
-        """What becomes of a bulk request's events; others have their turn in between. Raises ApiError."""
+    async def _turns(self, body: bytes, form: Form, make: RequestRecords, grant: Grant) -> AsyncIterator[Turn]:
+        """What becomes of many events; others have their turn in between. Raises ApiError."""
         batch: Batch | None = None
         if reads_quickly(body):
             try:
-                batch = read_batch(body)
+                batch = form.read(body)
             except ValueError:
                 if len(body) <= BROKEN_AT_ONCE_BYTES:
-                    batch = read_or_repair_batch(body)
+                    batch = form.read_or_repair(body)
         if batch is not None:
             for turn in judge_batch(batch, make, grant, TURN):
                 yield turn
                 if turn.more:
                     await asyncio.sleep(0)
             return
-        for turn in await self._judges.ask(grant.project_id, BatchTask(make, grant), body):
+        for turn in await self._judges.ask(grant.project_id, BatchTask(form, make, grant), body):
             yield turn
 
     async def _writer(self, request: Request) -> Grant:

@@ -1,11 +1,11 @@
-"""What becomes of the events of one request's body, for Keen's routes: records, and the answer to a bulk request.
+"""What becomes of the events of one request's body, for Keen's routes: records, and the answer to a request of many.
 
 Pure. Bodies that are short are judged in the event loop, a turn at a time; the others are tasks for another process.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -21,7 +21,7 @@ STORED = b'{"success":true}'
 
 
 class Batch(NamedTuple):
-    """A bulk request's collections with their events, where a RuleError stands for a broken one; `good_values` as
+    """A body's collections with their events, where a RuleError stands for a broken one; `good_values` as
     `headwater.rules.parse_values` says."""
 
     collections: Mapping[str, list[Any]]
@@ -29,7 +29,7 @@ class Batch(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """What some events of a bulk request become: their records, the next piece of the answer, how often which error was
+    """What some events of a request of many become: their records, the next piece of the answer, how often which error was
     theirs; and whether the collection has more."""
 
     records: list[Record]
@@ -50,15 +50,28 @@ class EventTask(NamedTuple):
         yield judge_event(body, self.collection, self.make, self.grant)
 
 
-class BatchTask(NamedTuple):
-    """A body that is a bulk request."""
+class Form(Protocol):
+    """How a body has many events. It is pickled with its task."""
 
+    def read(self, body: bytes) -> Batch:
+        """The events. Raises ApiError where the body has another form, ValueError where some of it is not JSON."""
+        ...
+
+    def read_or_repair(self, body: bytes) -> Batch:
+        """Those of the events that are JSON, and a RuleError for each that is not. Raises ApiError. Takes long for what is long and broken."""
+        ...
+
+
+class BatchTask(NamedTuple):
+    """A body that has many events."""
+
+    form: Form
     make: RequestRecords
     grant: Grant
 
     def judge(self, body: bytes) -> Iterator[Turn]:
         """Raises ApiError where it cannot be cut into events."""
-        yield from judge_batch(read_or_repair_batch(body), self.make, self.grant, PART_EVENTS)
+        yield from judge_batch(self.form.read_or_repair(body), self.make, self.grant, PART_EVENTS)
 
 
 def judge_event(body: bytes, collection: str, make: RequestRecords, grant: Grant) -> Record | RuleError:
@@ -72,40 +85,58 @@ def judge_event(body: bytes, collection: str, make: RequestRecords, grant: Grant
     return made
 
 
-def read_batch(body: bytes) -> Batch:
-    """A bulk request's body. Raises ApiError where it has another form, ValueError where it is not JSON as a whole."""
-    document, good_values = parse_values(body)
-    if type(document) is not dict:
-        raise ApiError(400, "InvalidBatchError", 'The body must be a JSON object: {"collection": [event, ...], ...}.')
-    for collection, events in document.items():
-        if type(events) is not list:
-            raise ApiError(400, "InvalidBatchError", f"Collection {collection[:80]!r} must have a list of events.")
-    return _within_limits(Batch(document, good_values))
+class Bulk:
+    """The form of Keen's bulk requests: an object of lists, by the names of their collections."""
 
+    def read(self, body: bytes) -> Batch:
+        """The events. Raises ApiError where the body has another form, ValueError where it is not JSON as a whole."""
+        document, good_values = parse_values(body)
+        if type(document) is not dict:
+            raise ApiError(
+                400, "InvalidBatchError", 'The body must be a JSON object: {"collection": [event, ...], ...}.'
+            )
+        for collection, events in document.items():
+            if type(events) is not list:
+                raise ApiError(400, "InvalidBatchError", f"Collection {collection[:80]!r} must have a list of events.")
+        return within_limits(Batch(document, good_values))
 
-def read_or_repair_batch(body: bytes) -> Batch:
-    """A bulk request's body; where it is not JSON as a whole, those of its events that are, and a RuleError for each that is
-    not. Raises ApiError. Takes long for what is long and broken.
-    """
-    try:
-        return read_batch(body)
-    except ValueError:
-        # What does not end so ends early, wherever that is.
-        parts = split_batch(body) if body.rstrip(b" \t\r\n").endswith(b"}") else None
-    if parts is None:
-        raise ApiError(400, "InvalidBatchError", explain_broken(body).description)
-    collections: dict[str, list[Any]] = {}
-    for name, texts in parts:
+    def read_or_repair(self, body: bytes) -> Batch:
+        """Those of the events that are JSON, and a RuleError for each that is not. Raises ApiError. Takes long for what is long and broken."""
         try:
-            collection = orjson.loads(name)
+            return self.read(body)
         except ValueError:
-            raise ApiError(400, "InvalidBatchError", "The name of a collection is not valid UTF-8 text.") from None
-        collections[collection] = [_event_or_error(text) for text in texts]
-    return _within_limits(Batch(collections, good_values=False))
+            # What does not end so ends early, wherever that is.
+            parts = split_batch(body) if body.rstrip(b" \t\r\n").endswith(b"}") else None
+        if parts is None:
+            raise ApiError(400, "InvalidBatchError", explain_broken(body).description)
+        collections: dict[str, list[Any]] = {}
+        for name, texts in parts:
+            try:
+                collection = orjson.loads(name)
+            except ValueError:
+                raise ApiError(400, "InvalidBatchError", "The name of a collection is not valid UTF-8 text.") from None
+            collections[collection] = [event_or_error(text) for text in texts]
+        return within_limits(Batch(collections, good_values=False))
+
+
+def event_or_error(text: bytes, what: str = "body") -> Any:
+    """The JSON value of a text, or why it is none; `what` the text is."""
+    try:
+        return parse_json(text)
+    except ValueError:
+        return explain_broken(text, what)
+
+
+def within_limits(batch: Batch) -> Batch:
+    """The batch. Raises ApiError where it has more events than a request may have."""
+    count = sum(map(len, batch.collections.values()))
+    if count > BATCH_EVENTS_MAX:
+        raise ApiError(413, "InvalidBatchError", f"The body has {count:,} events; {BATCH_EVENTS_MAX:,} is the most.")
+    return batch
 
 
 def judge_batch(batch: Batch, make: RequestRecords, grant: Grant, events_each: int) -> Iterator[Turn]:
-    """What becomes of a bulk request's events, so many in each turn at most; their answers together are the request's."""
+    """What becomes of a batch's events, so many in each turn at most; their answers together are the request's."""
     before = b"{"
     for collection, events in batch.collections.items():
         before += orjson.dumps(collection) + b":["
@@ -126,22 +157,8 @@ def judge_batch(batch: Batch, make: RequestRecords, grant: Grant, events_each: i
     yield Turn([], before.removesuffix(b",") + b"}", {}, more=False)
 
 
-def _within_limits(batch: Batch) -> Batch:
-    count = sum(map(len, batch.collections.values()))
-    if count > BATCH_EVENTS_MAX:
-        raise ApiError(413, "InvalidBatchError", f"The body has {count:,} events; {BATCH_EVENTS_MAX:,} is the most.")
-    return batch
-
-
 def _result(made: Record | RuleError) -> bytes:
     """What a bulk request is told of one event."""
     if isinstance(made, RuleError):
         return orjson.dumps({"success": False, "error": {"name": made.name, "description": made.description}})
     return STORED
-
-
-def _event_or_error(text: bytes) -> object:
-    try:
-        return parse_json(text)
-    except ValueError:
-        return explain_broken(text)

@@ -5,7 +5,7 @@ Pure. The reasons for each choice, and where Keen's own rule is not known, are i
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any, NamedTuple
@@ -80,7 +80,7 @@ def parse_values(text: bytes) -> tuple[Any, bool]:
     orjson leaves nothing to be judged but integers: it has no NaN and no infinity, and integers beyond 64 bits would
     become floats. Texts that may hold such a one take a slower, exact way.
     """
-    if _LONG_RUN_SAMPLED in text[::2].translate(_DIGITS):
+    if _may_hold_long_integers(text):
         digits = text.translate(_DIGITS)
         if _LONG_RUN in digits:
             value = orjson.loads(text)  # holds the exact way to the same strictness
@@ -93,17 +93,32 @@ def parse_values(text: bytes) -> tuple[Any, bool]:
     return orjson.loads(text), True
 
 
-def explain_broken(text: bytes) -> RuleError:
-    """Why a text that `parse_json` refused is no event; names the property where the text can be read so far.
+def parse_each(texts: Sequence[bytes]) -> tuple[list[Any], bool]:
+    """`parse_values` of each text, and whether all of them are known to keep the rules for values. Raises ValueError for the first
+    that is not strict JSON.
+    """
+    if not _may_hold_long_integers(b" ".join(texts)):  # to look at each takes longer
+        return [*map(orjson.loads, texts)], True
+    both = [parse_values(text) for text in texts]
+    return [value for value, _ in both], all(good for _, good in both)
+
+
+def _may_hold_long_integers(text: bytes) -> bool:
+    return _LONG_RUN_SAMPLED in text[::2].translate(_DIGITS)
+
+
+def explain_broken(text: bytes, what: str = "body") -> RuleError:
+    """Why a text that `parse_json` refused is no event; names the property where the text can be read so far. `what` it is, for
+    whoever sent it.
 
     Says less of more than EXPLAINED_BYTES: reading them for it would keep others waiting.
     """
     if len(text) > EXPLAINED_BYTES:
         return RuleError(
-            "InvalidEventError", f"The body is not JSON; of {EXPLAINED_BYTES:,} bytes or less you are told where."
+            "InvalidEventError", f"The {what} is not JSON; of {EXPLAINED_BYTES:,} bytes or less you are told where."
         )
     if text.startswith(b"\xef\xbb\xbf"):
-        return RuleError("InvalidEventError", "The body starts with a byte order mark; send plain UTF-8.")
+        return RuleError("InvalidEventError", f"The {what} starts with a byte order mark; send plain UTF-8.")
     try:
         value = json.loads(text.decode("utf-8", "surrogateescape"), parse_int=_integer)
         for path, problem in _unspeakable(value, ""):
@@ -111,8 +126,8 @@ def explain_broken(text: bytes) -> RuleError:
     except RecursionError:
         return RuleError("InvalidPropertyValueError", "The event is nested far too deeply.")
     except ValueError as error:
-        return RuleError("InvalidEventError", f"The body is not JSON: {error}.")
-    return RuleError("InvalidEventError", "The body is not JSON.")
+        return RuleError("InvalidEventError", f"The {what} is not JSON: {error}.")
+    return RuleError("InvalidEventError", f"The {what} is not JSON.")
 
 
 def check_collection_name(name: str) -> None:

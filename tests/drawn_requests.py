@@ -79,7 +79,7 @@ HEADERS = st.dictionaries(
         st.sampled_from(
             [
                 "application/json", "text/plain", "application/x-www-form-urlencoded", "application/cloudevents+json",
-                "application/cloudevents-batch+json", "gzip", "deflate", "br", "identity", "1.0", "t=1,v1=00", "sha256=00", "Basic !",
+                "application/cloudevents-batch+json", "application/x-ndjson", "gzip", "deflate", "br", "identity", "1.0", "t=1,v1=00", "sha256=00", "Basic !",
                 "Bearer x", "push", "%FF", '"', "8.8.8.8, 1.1.1.1", TIME,
             ]
         ),
@@ -119,7 +119,17 @@ WRITTEN = st.one_of(
     st.sampled_from(BODIES).flatmap(changed).map(as_text),
     st.binary(max_size=200),
     st.sampled_from(
-        [*NESTED, b"", b"{", b'{"a":1,"a":2}', b'{"a":1e999}', b"\xef\xbb\xbf{}", b'{"a":"\xff"}', b"payload=%7B%7D"]
+        [
+            *NESTED,
+            b"",
+            b"{",
+            b'{"a":1}\n\n[]\n{"a":',
+            b'{"a":1,"a":2}',
+            b'{"a":1e999}',
+            b"\xef\xbb\xbf{}",
+            b'{"a":"\xff"}',
+            b"payload=%7B%7D",
+        ]
     ),
     st.tuples(st.sampled_from(BODIES).map(as_text), st.integers(0, 400)).map(lambda cut: cut[0][: cut[1]]),
 )

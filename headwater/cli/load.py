@@ -16,6 +16,7 @@ from headwater.cli.local import DataDir, local_settings
 from headwater.client.connection import find_target, http_send
 from headwater.client.errors import ConnectError
 from headwater.load.checkpoint import Checkpoint, checkpoint_path, read_checkpoint
+from headwater.load.delivery import Delivery
 from headwater.load.loader import Loader, LoadError
 from headwater.load.mapping import Columns
 from headwater.load.pipe import Pipe, standard_input
@@ -151,7 +152,14 @@ def _load(source: Source | Pipe, plan: _Plan, settings: Settings, console: Conso
             on_rejected=lambda line, problem: console.print(f"line {line}: {problem}", markup=False, soft_wrap=True),
             on_progress=lambda: progress.update(task, completed=source.position),
         )
-        senders = Senders(http_send(target, plan.senders, backfill=plan.backfill), plan.senders)
+        delivery = Delivery(
+            http_send(target, plan.senders, backfill=plan.backfill),
+            plan.collection,
+            timestamp=checkpoint.started_at,
+            timestamp_field=plan.timestamp_field,
+            id_field=plan.id_field,
+        )
+        senders = Senders(delivery, plan.senders)
         try:
             loader.run(senders, read_blocks(source))
         finally:

@@ -1,10 +1,10 @@
-"""Writes: batches of events in the bulk route's form, with an answer per event."""
+"""Writes: many events a request, with an answer per event; in the bulk route's form, or in another that its caller makes."""
 
 import gzip
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -23,8 +23,27 @@ TIMEOUT = urllib3.Timeout(connect=10.0, read=30.0)
 IDLE_SECONDS = 5.0  # a connection that was not used for so long may be forgotten on its way
 
 
+class RequestError(Exception):
+    """A request was not accepted as a whole: `name` and `description` as of a FailedEvent."""
+
+    def __init__(self, name: str, description: str) -> None:
+        super().__init__(name, description)
+        self.name, self.description = name, description
+
+
+class Refusal(NamedTuple):
+    """An event that a reply does not call a success: its place among those of its collection, and why. `refused` says that the event is at
+    fault."""
+
+    collection: str
+    place: int
+    name: str
+    description: str
+    refused: bool
+
+
 class HttpSend:
-    """Posts batches to a project's bulk route.
+    """Posts events to a project's routes for them.
 
     By urllib3, not httpx as all else: it takes less of the time that the application's own threads do not get.
     """
@@ -41,7 +60,7 @@ class HttpSend:
     ) -> None:
         self._here = is_loopback(url)
         self._retry_seconds = retry_seconds
-        self._headers = {"Authorization": write_key, "Content-Type": "application/json"}
+        self._headers = {"Authorization": write_key}
         if backfill:
             self._headers["Headwater-Backfill"] = "true"
         self._url = f"{url}/3.0/projects/{project_id}/events"
@@ -55,29 +74,42 @@ class HttpSend:
     def __call__(self, events: list[Event], stop: threading.Event) -> list[FailedEvent]:
         """Deliver the events; the same bytes at every attempt. Blocks through its retries; returns what was not accepted."""
         body, collections = bulk_body(events)
-        headers = self._headers
+        try:
+            response = self.deliver("", body, "application/json", stop)
+        except RequestError as error:
+            return [_failed(event, error.name, error.description, refused=False) for event in events]
+        counts = {name: len(members) for name, members in collections.items()}
+        return [
+            _failed(collections[each.collection][each.place], each.name, each.description, refused=each.refused)
+            for each in refusals(response, counts)
+        ]
+
+    def deliver(self, path: str, body: bytes, content_type: str, stop: threading.Event) -> httpx.Response:
+        """The reply to a body that is posted to a path (and query) below the bulk route: one of success. Blocks through its retries, each with the
+        same bytes. Raises RequestError.
+        """
+        headers = self._headers | {"Content-Type": content_type}
         if not self._here and len(body) >= GZIP_FROM:
             body = gzip.compress(body, compresslevel=1)
-            headers = headers | {"Content-Encoding": "gzip"}
+            headers["Content-Encoding"] = "gzip"
         try:
-            response = retrying(self._retry_seconds, stop)(lambda: answered(self._post(body, headers), WRITES))
+            response = retrying(self._retry_seconds, stop)(lambda: answered(self._post(path, body, headers), WRITES))
         except (TryLaterError, urllib3.exceptions.HTTPError) as error:
-            told = str(error) or type(error).__name__
-            return [_failed(event, "Unreachable", f"Not accepted: {told}.", refused=False) for event in events]
+            raise RequestError("Unreachable", f"Not accepted: {str(error) or type(error).__name__}.") from None
         if response.status_code != httpx.codes.OK:
             why = refusal(response)
-            return [_failed(event, why.name, why.message, refused=False) for event in events]
-        return list(_failures(response, collections))
+            raise RequestError(why.name, why.message)
+        return response
 
     def close(self) -> None:
         """Close the connections."""
         if self._manager is not None:
             self._manager.clear()
 
-    def _post(self, body: bytes, headers: dict[str, str]) -> httpx.Response:
+    def _post(self, path: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
         reply = self._connected().urlopen(
             "POST",
-            self._target,
+            self._target + path,
             body=[body[start : start + PIECE_BYTES] for start in range(0, len(body), PIECE_BYTES)],
             headers=headers | {"Content-Length": str(len(body))},
             redirect=False,
@@ -126,25 +158,26 @@ def _manager(url: str, proxy: str | None, connections: int) -> urllib3.PoolManag
     return urllib3.ProxyManager(proxy, 1, proxy_headers=headers, **options)
 
 
-def _failures(response: httpx.Response, collections: dict[str, list[Event]]) -> Iterator[FailedEvent]:
-    """The events that a bulk reply does not call a success."""
+def refusals(response: httpx.Response, counts: Mapping[str, int]) -> Iterator[Refusal]:
+    """What a reply does not call a success, of so many events of each collection."""
     try:
         reply = orjson.loads(response.content)
-        results = {name: list(reply[name]) for name in collections}
+        results = {name: list(reply[name]) for name in counts}
     except (ValueError, KeyError, TypeError):
         results = {}
-    for name, events in collections.items():
+    for name, count in counts.items():
         answers = results.get(name, [])
-        if len(answers) != len(events):
-            for event in events:
-                yield _failed(
-                    event, "UnexpectedReply", "The reply does not have a result for each event.", refused=False
-                )
+        if len(answers) != count:
+            for place in range(count):
+                what = "The reply does not have a result for each event."
+                yield Refusal(name, place, "UnexpectedReply", what, refused=False)
             continue
-        for event, answer in zip(events, answers, strict=True):
+        for place, answer in enumerate(answers):
             if not answer.get("success"):
                 error = answer.get("error") or {}
-                yield _failed(event, str(error.get("name", "Error")), str(error.get("description", "")), refused=True)
+                yield Refusal(
+                    name, place, str(error.get("name", "Error")), str(error.get("description", "")), refused=True
+                )
 
 
 def _failed(event: Event, name: str, description: str, *, refused: bool) -> FailedEvent:

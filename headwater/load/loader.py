@@ -1,25 +1,22 @@
 """Sends a file's rows and keeps count: every line ends accepted or rejected, and a second attempt doubles nothing."""
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
-from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Protocol
 
 from headwater.client.event import Event, make_event
 from headwater.client.writer import BATCH_BYTES, EVENT_BYTES, too_large
+from headwater.fields import as_id, as_time
 from headwater.load.checkpoint import Checkpoint
 from headwater.load.mapping import Columns
-from headwater.load.quick import Quick, quick
-from headwater.load.rows import Lines, Row, read_line
+from headwater.load.rows import Lines, Row
 from headwater.load.sending import Request
 
 CHECKPOINT_LINES = 5_000  # between two checkpoints; they follow the answers, and nothing waits for them
-SECONDS_UNTIL = (
-    100_000_000_000  # a number for a time is in seconds below this (until the year 5138), else in milliseconds
-)
-BROKEN = ("InvalidEventError", "InvalidPropertyValueError")  # what a body that is no JSON is called
+KEY_BYTES = 38  # of a line's key, the tab behind it and the line's end
 
 
 class LoadError(Exception):
@@ -66,9 +63,6 @@ class Loader:
         self._columns = columns
         self._on_rejected = on_rejected
         self._on_progress = on_progress
-        self._quick = (
-            None if columns.changed else quick(collection, checkpoint.started_at, as_time, timestamp_field, id_field)
-        )
         self._sent: deque[Request] = deque()  # not all of them answered
         self._saved = checkpoint.lines
 
@@ -78,7 +72,7 @@ class Loader:
         for block in blocks:
             for request in self._requests(block):
                 self._sent.append(request)
-                if request.events:
+                if not request.empty:
                     sender.put(request)
                 self._settle(sender, CHECKPOINT_LINES)
             self._on_progress()
@@ -91,8 +85,12 @@ class Loader:
 
     def _requests(self, block: Iterable[Row]) -> Iterator[Request]:
         """The requests of a block: each as large as one may be."""
-        if self._quick is not None and isinstance(block, Lines):
-            yield from self._quick_requests(block, self._quick)
+        if (
+            isinstance(block, Lines)
+            and not self._columns.changed
+            and max(map(len, block.texts), default=0) <= EVENT_BYTES
+        ):
+            yield from self._line_requests(block)
             return
         request, room = Request(), BATCH_BYTES
         for row in block:
@@ -105,28 +103,17 @@ class Loader:
         if request.rows:
             yield request
 
-    def _quick_requests(self, lines: Lines, make: Quick) -> Iterator[Request]:
-        """The requests of lines, each read only where that has to be."""
-        first, texts = lines.first, lines.texts
-        request, room = Request(), BATCH_BYTES
-        at = max(0, self._checkpoint.lines + 1 - first)
-        while at < len(texts):
-            begun = at
-            at, room = make(lines, at, request.events, room)
-            if at > begun:
-                request.numbers += range(first + begun, first + at)
-                request.texts += texts[begun:at]
-                request.rows += at - begun
-                request.line = first + at - 1
-            if room > 0 and at < len(texts):
-                if (row := read_line(first + at, lines.keys[at], texts[at])) is not None:
-                    room -= self._add(request, row)
-                at += 1
-            if room <= 0:
-                yield request
-                request, room = Request(), BATCH_BYTES
-        if request.rows:
-            yield request
+    def _line_requests(self, lines: Lines) -> Iterator[Request]:
+        """The requests of lines that are sent as they stand there: whether they are events is for the collector to say."""
+        begin, last = max(0, self._checkpoint.lines + 1 - lines.first), len(lines.texts)
+        ends = [*accumulate([len(text) + KEY_BYTES for text in lines.texts])]  # in bytes
+        while begin < last:
+            before = ends[begin - 1] if begin else 0
+            end = min(bisect_left(ends, before + BATCH_BYTES) + 1, last)
+            some = lines.between(begin, end)
+            if rows := len(some.numbers):
+                yield Request(line=lines.first + end - 1, rows=rows, lines=some)
+            begin = end
 
     def _add(self, request: Request, row: Row) -> int:
         """Add the event of a row to a request, or what is wrong with it; returns how many bytes it takes."""
@@ -139,27 +126,17 @@ class Loader:
             return 0
         request.events.append(event)
         request.numbers.append(row.line)
-        request.texts.append(None)
         return len(event.payload)
 
     def _settle(self, sender: Sender, lines: int) -> None:
         """Move the checkpoint over what is answered without a gap, and save it when that is so many lines on. Raises LoadError."""
         checkpoint = self._checkpoint
-        while self._sent and (self._sent[0].answered or not self._sent[0].events):
-            request = self._sent[0]
-            first = next(iter(request.failures), None)
-            if first is not None and not first.refused and first.name in BROKEN and any(request.texts):
-                self._sent[0] = request = self._read(request)
-                if request.events:
-                    sender.put(request)
-                    continue
-            self._sent.popleft()
-            lines_of: dict[str, int] | None = None
+        while self._sent and (self._sent[0].answered or self._sent[0].empty):
+            request = self._sent.popleft()
             for failure in request.failures:
                 if not failure.refused:
                     raise LoadError(f"{failure.name}: {failure.description}")
-                lines_of = lines_of or dict(zip((event.id for event in request.events), request.numbers, strict=True))
-                self._on_rejected(lines_of[failure.id], f"{failure.name}: {failure.description}")
+                self._on_rejected(failure.line, f"{failure.name}: {failure.description}")
             rejected = request.rejected + len(request.failures)
             checkpoint.lines = request.line
             checkpoint.rejected += rejected
@@ -168,28 +145,13 @@ class Loader:
             checkpoint.save(self._file)
             self._saved = checkpoint.lines
 
-    def _read(self, request: Request) -> Request:
-        """The request that was refused as a whole, its lines read in full: one that is no event is not among them."""
-        again = Request(request.line, request.rows, request.rejected)
-        for event, number, text in zip(request.events, request.numbers, request.texts, strict=True):
-            row = None if text is None else read_line(number, event.id, text)
-            made = event if row is None else self._event(row)
-            if isinstance(made, str):
-                again.rejected += 1
-                self._on_rejected(number, made)
-            else:
-                again.events.append(made)
-                again.numbers.append(number)
-                again.texts.append(None)
-        return again
-
     def _event(self, row: Row) -> Event | str:
         """The event of a row that is read, or why it is none."""
         _, key, properties, problem = row
         if properties is None:
             return problem
         try:
-            event_id = key if self._id_field is None else _id(properties.get(self._id_field), self._id_field)
+            event_id = key if self._id_field is None else as_id(properties.get(self._id_field), self._id_field)
             if self._timestamp_field is None:
                 keen = properties.get("keen")
                 timestamp = (keen.get("timestamp") if isinstance(keen, dict) else None) or self._checkpoint.started_at
@@ -201,36 +163,3 @@ class Loader:
         except ValueError as error:
             return str(error)
         return event
-
-
-def _id(value: object, field: str) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        raise ValueError(f"the field {field!r} is {value!r}: an id is text or a whole number")
-    return str(value)
-
-
-def as_time(value: object, field: str) -> str:
-    """A field's value as ISO 8601 text: text as it is, a number as seconds or milliseconds since 1970. Raises ValueError."""
-    try:
-        if type(value) is int:
-            seconds, milliseconds = (value, 0) if -SECONDS_UNTIL < value < SECONDS_UNTIL else divmod(value, 1000)
-            minute, second = divmod(seconds, 60)
-            return _minute(minute) + _SECONDS[second] + _MILLISECONDS[milliseconds]
-        if isinstance(value, str) and value:
-            return value
-        if type(value) is float:
-            return datetime.fromtimestamp(value if abs(value) < SECONDS_UNTIL else value / 1000, UTC).isoformat()
-    except (ValueError, OverflowError, OSError):
-        raise ValueError(f"the field {field!r} is {value!r}: that is no time") from None
-    raise ValueError(f"the field {field!r} is {value!r}: a time is ISO 8601 text or a number since 1970")
-
-
-# The parts of a time's text. To make one anew from numbers costs more than all else that a line takes.
-_SECONDS = tuple(f"{second:02}" for second in range(60))
-_MILLISECONDS = tuple(f".{part:03}000+00:00" if part else "+00:00" for part in range(1000))
-
-
-@lru_cache(maxsize=4096)
-def _minute(minutes: int) -> str:
-    """How the times of a minute begin, given its number since 1970."""
-    return datetime.fromtimestamp(minutes * 60, UTC).isoformat()[:17]

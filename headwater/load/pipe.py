@@ -48,13 +48,13 @@ class Pipe:
         else:
             yield content
 
-    def row_keys(self, _first: int, texts: Iterable[bytes]) -> list[str]:
+    def row_keys(self, _first: int, texts: Iterable[bytes]) -> list[bytes]:
         """What tells each of these lines from all others, given every line once and in turn."""
         return [self._key(text) for text in texts]
 
-    def _key(self, text: bytes) -> str:
+    def _key(self, text: bytes) -> bytes:
         self._so_far.update(text.rstrip(b"\r\n") + b"\n")  # the last line may have no end yet
-        return as_uuid(self._so_far.hexdigest())
+        return as_uuid(self._so_far.hexdigest()).encode()
 
 
 class _Joined(io.RawIOBase):

@@ -38,18 +38,27 @@ class Lines:
 
     first: int
     texts: list[bytes]
-    keys: list[str]
+    keys: list[bytes]
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of those that are not blank."""
+        return [number for number, text in enumerate(self.texts, self.first) if text.strip()]
+
+    def between(self, start: int, end: int) -> "Lines":
+        """Some of them, by their places here."""
+        return Lines(self.first + start, self.texts[start:end], self.keys[start:end])
 
     def __iter__(self) -> Iterator[Row]:
         """Their rows, read in full."""
         for number, (key, text) in enumerate(zip(self.keys, self.texts, strict=True), self.first):
-            if (row := read_line(number, key, text)) is not None:
+            if (row := _read_line(number, key.decode(), text)) is not None:
                 yield row
 
 
-def read_line(number: int, key: str, line: bytes) -> Row | None:
+def _read_line(number: int, key: str, line: bytes) -> Row | None:
     """The row of a line of NDJSON; None for a blank one."""
-    text = (line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line).strip()
+    text = line.strip()
     if not text:
         return None
     try:
@@ -74,7 +83,10 @@ def read_blocks(source: Source | Pipe) -> Iterator[Iterable[Row]]:
         with source.open() as content:
             number = 1
             for lines in _lines(content):
-                yield Lines(number, lines, source.row_keys(number, lines))
+                keys = source.row_keys(number, lines)
+                if number == 1:
+                    lines[0] = lines[0].removeprefix(BYTE_ORDER_MARK)
+                yield Lines(number, lines, keys)
                 number += len(lines)
     elif kind == "parquet":
         with source.open() as content:

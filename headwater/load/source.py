@@ -55,10 +55,10 @@ class Source:
         """What tells a row from those of every other file: a UUID of the file's identity and the line's number."""
         return f"{self._keys}{line:012x}"
 
-    def row_keys(self, first: int, texts: Sequence[bytes]) -> list[str]:
+    def row_keys(self, first: int, texts: Sequence[bytes]) -> list[bytes]:
         """`row_key` of each of these lines, of which the first has the number `first`."""
-        keys = self._keys
-        return [f"{keys}{line:012x}" for line in range(first, first + len(texts))]
+        key = self._keys.encode() + b"%012x"
+        return [key % line for line in range(first, first + len(texts))]
 
     def format(self) -> Format:
         """Parquet by its first bytes, NDJSON where the first character is a brace, else CSV.

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import orjson
 import pytest
@@ -132,6 +132,15 @@ CHARGE = orjson.dumps({"id": "evt_1", "type": "charge.failed", "created": 1_700_
 OPENED = [{"event": "open", "sg_event_id": f"{n}", "timestamp": NOW, "ip": "8.8.8.8", "x.y": n} for n in range(1_200)]
 SENDGRID = {name.decode(): value.decode() for name, value in signed.HEADERS.items()}
 BATCHED = {"content-type": "application/cloudevents-batch+json"}
+NDJSON = {"content-type": "application/x-ndjson; charset=utf-8"}
+
+
+def lines(query: str, *texts: bytes, project: Project = PLAIN) -> HttpRequest:
+    path = f"/3.0/projects/{project.id}/events/c"
+    given = dict(parse_qsl(query))
+    return HttpRequest("POST", path, given, NDJSON | {"authorization": project.id}, b"\n".join(texts))
+
+
 CASES: dict[str, tuple[HttpRequest, int, int]] = {  # with the answer's status, and how many records are published
     "keen, an event": (keen("/c", {"a": 1, "keen": {"id": "1"}}), 201, 1),
     "keen, autofill": (keen("/c", {"a": 1}, SIGNED), 201, 1),
@@ -141,6 +150,13 @@ CASES: dict[str, tuple[HttpRequest, int, int]] = {  # with the answer's status, 
     "keen, one broken": (keen("", b'{"c":[{"n":1},{oops},{"n":2}]}'), 200, 2),
     "keen, no batch": (keen("", [1]), 400, 0),
     "keen, too many": (keen("", b'{"c":[' + b"0," * BATCH_EVENTS_MAX + b"0]}"), 413, 0),
+    "lines, many": (lines("", *[b'{"n":1}', b"", b'{"$a":1}\r', b'{"keen":1}'] * 300, project=SIGNED), 200, 300),
+    "lines, by fields": (lines("id_field=n&timestamp_field=at", *[b'{"n":1,"at":1700000000}', b'{"n":[]}'] * 9), 200, 9),
+    "lines, keyed, some broken": (lines("keyed=true&timestamp=2026-01-31", b'i\t{"n":1}', b"j\t{oops}", b"", b'k\t{"n":2}'), 200, 2),
+    "lines, one without a key": (lines("keyed=true", b'i\t{"n":1}', b'{"n":2}'), 400, 0),
+    "lines, a key that is no text": (lines("keyed=true", b'\xff\t{"n":1}'), 400, 0),
+    "lines, none": (lines("keyed=true", b"", b" "), 200, 0),
+    "lines, too many": (lines("", *[b"0"] * (BATCH_EVENTS_MAX + 1)), 413, 0),
     "segment, many": (segment("batch", {"batch": MIXED, "context": {"ip": "1.1.1.1"}, "sentAt": TIME}), 200, 709),
     "segment, device mode": (segment("batch", {"batch": MIXED}, SIGNED), 200, 711),
     "segment, old": (segment("b", {"batch": [TRACK | {"timestamp": TIME}], "sentAt": "2026-11-22T00:00:00Z"}), 200, 1),

@@ -14,7 +14,7 @@ import uvloop
 
 from collector.errors import ApiError
 from collector.judges import Judges
-from collector.keen_judging import BatchTask, EventTask
+from collector.keen_judging import BatchTask, Bulk, EventTask
 from collector.records import RequestRecords
 from headwater.control import Grant
 from headwater.rules import RuleError
@@ -68,8 +68,8 @@ class SaysItself(NamedTuple):
 async def test_they_say_what_is_said_here() -> None:
     async with running() as judges:
         records = make()
-        turns = await judges.ask(PROJECT, BatchTask(records, GRANT), BATCH)
-        assert turns == [*BatchTask(records, GRANT).judge(BATCH)]
+        turns = await judges.ask(PROJECT, BatchTask(Bulk(), records, GRANT), BATCH)
+        assert turns == [*BatchTask(Bulk(), records, GRANT).judge(BATCH)]
         assert len(turns) > 2
         assert orjson.loads(b"".join(turn.answer for turn in turns))["c"][0] == {"success": True}
         [wrong] = await judges.ask(PROJECT, EventTask("c", records, GRANT), b'{"$a":1}')
@@ -92,15 +92,17 @@ async def test_what_they_refuse_is_refused_here_and_the_next_body_is_judged() ->
 
 async def test_a_project_has_one_at_a_time_and_another_project_another() -> None:
     async with running() as judges:
-        await asyncio.gather(*(judges.ask(PROJECT, BatchTask(make(), GRANT), BATCH) for _ in range(3)))
+        await asyncio.gather(*(judges.ask(PROJECT, BatchTask(Bulk(), make(), GRANT), BATCH) for _ in range(3)))
         assert len(children()) == 1
-        await asyncio.gather(*(judges.ask(project, BatchTask(make(), GRANT), BATCH) for project in ("1", "2", None)))
+        await asyncio.gather(
+            *(judges.ask(project, BatchTask(Bulk(), make(), GRANT), BATCH) for project in ("1", "2", None))
+        )
         assert len(children()) == 2
 
 
 async def test_bodies_that_have_yet_to_tell_whose_they_are_have_one_together() -> None:
     async with running() as judges:
-        await asyncio.gather(*(judges.ask(None, BatchTask(make(), GRANT), BATCH) for _ in range(3)))
+        await asyncio.gather(*(judges.ask(None, BatchTask(Bulk(), make(), GRANT), BATCH) for _ in range(3)))
         assert len(children()) == 1
 
 
@@ -109,7 +111,7 @@ async def test_one_that_ends_on_a_body_promises_nothing_and_the_next_body_has_an
         await judges.ask(PROJECT, EventTask("c", make(), GRANT), b"{}")
         [first] = children()
         first.send_signal(signal.SIGSTOP)
-        asked = asyncio.ensure_future(judges.ask(PROJECT, BatchTask(make(), GRANT), BATCH))
+        asked = asyncio.ensure_future(judges.ask(PROJECT, BatchTask(Bulk(), make(), GRANT), BATCH))
         await asyncio.sleep(0)
         first.kill()
         with pytest.raises(ApiError) as refusal:
@@ -139,7 +141,7 @@ async def test_who_no_longer_waits_leaves_no_half_answer_to_the_next() -> None:
         await judges.ask(PROJECT, EventTask("c", make(), GRANT), b"{}")
         [first] = children()
         first.send_signal(signal.SIGSTOP)
-        asked = asyncio.ensure_future(judges.ask(PROJECT, BatchTask(make(), GRANT), BATCH))
+        asked = asyncio.ensure_future(judges.ask(PROJECT, BatchTask(Bulk(), make(), GRANT), BATCH))
         await asyncio.sleep(0)
         asked.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from collector.errors import ApiError
 from collector.judging import BATCH_EVENTS_MAX
-from collector.keen_judging import Batch, judge_batch, judge_event, read_batch, read_or_repair_batch
+from collector.keen_judging import Batch, Bulk, judge_batch, judge_event
 from collector.records import RequestRecords
 from headwater.control import Grant
 from headwater.rules import RuleError
@@ -52,10 +52,10 @@ def test_what_is_refused_holds_nothing_but_the_reason() -> None:
 
 def test_more_events_than_a_bulk_request_may_have() -> None:
     body = b'{"a":[' + b",".join([b"0"] * BATCH_EVENTS_MAX) + b"]}"
-    assert len(read_batch(body).collections["a"]) == BATCH_EVENTS_MAX
+    assert len(Bulk().read(body).collections["a"]) == BATCH_EVENTS_MAX
     for too_many in (body.replace(b"[", b"[0,"), body.replace(b"]}", b'],"b":[NaN]}')):
         with pytest.raises(ApiError) as refusal:
-            read_or_repair_batch(too_many)
+            Bulk().read_or_repair(too_many)
         assert (refusal.value.status, refusal.value.name) == (413, "InvalidBatchError")
         assert "100,001 events" in refusal.value.message
 
@@ -63,12 +63,12 @@ def test_more_events_than_a_bulk_request_may_have() -> None:
 @pytest.mark.parametrize("body", [b'{"a":[{"b":1}', b'{"a":[{"b":1}]', b'{"a":[{"b":1},]}}', b""])
 def test_a_bulk_request_that_cannot_be_cut_into_events(body: bytes) -> None:
     with pytest.raises(ApiError) as refusal:
-        read_or_repair_batch(body)
+        Bulk().read_or_repair(body)
     assert (refusal.value.status, refusal.value.name) == (400, "InvalidBatchError")
 
 
 def test_the_key_fills_in_one_event_and_many() -> None:
     one = judge_event(b"{}", "c", make(), GRANT)
-    [many, _] = judge_batch(read_batch(b'{"c":[{}]}'), make(), GRANT, 10)
+    [many, _] = judge_batch(Bulk().read(b'{"c":[{}]}'), make(), GRANT, 10)
     assert isinstance(one, tuple)
     assert all(value.endswith(b'{"by":"the key"}') for _, value in (one, *many.records))

@@ -4,9 +4,8 @@ import threading
 
 import pytest
 
-from headwater.client.errors import FailedEvent
 from headwater.client.event import Event
-from headwater.load.sending import CLOSING_SECONDS, Request, Senders
+from headwater.load.sending import CLOSING_SECONDS, Failure, Request, Senders
 from tests.waiting import wait_until
 
 
@@ -19,11 +18,11 @@ class Held:
         self.stopped: list[str] = []
         self.closed = False
 
-    def __call__(self, events: list[Event], stop: threading.Event) -> list[FailedEvent]:
-        self.taken.append(events[0].id)
+    def __call__(self, request: Request, stop: threading.Event) -> list[Failure]:
+        self.taken.append(request.events[0].id)
         while not self.go.wait(0.01):
             if stop.is_set():
-                self.stopped.append(events[0].id)
+                self.stopped.append(request.events[0].id)
                 break
         return []
 
@@ -32,7 +31,7 @@ class Held:
 
 
 def request(name: str) -> Request:
-    return Request(1, 1, events=[Event("visits", name, b"{}")], numbers=[1], texts=[None])
+    return Request(1, 1, events=[Event("visits", name, b"{}")], numbers=[1])
 
 
 def test_so_many_are_sent_at_once_and_one_more_waits() -> None:
@@ -80,14 +79,13 @@ def test_threads_that_had_nothing_to_do_end_too() -> None:
 @pytest.mark.parametrize("error", [ValueError("what it says"), OSError("no socket")])
 def test_an_error_of_the_sending_itself_is_told_as_a_failure_that_ends_the_load(error: Exception) -> None:
     class Failing(Held):
-        def __call__(self, events: list[Event], stop: threading.Event) -> list[FailedEvent]:
+        def __call__(self, request: Request, stop: threading.Event) -> list[Failure]:
             raise error
 
     senders = Senders(Failing(), 1)
     one = request("a")
     senders.put(one)
     senders.flush()
-    (failure,) = one.failures
-    assert (failure.id, failure.name, failure.description) == ("a", type(error).__name__, str(error))
-    assert not failure.refused
+    [failure] = one.failures
+    assert failure == Failure(1, type(error).__name__, str(error), refused=False)
     senders.close()

@@ -1,0 +1,49 @@
+"""An event's id and time where a field of its own says them, in files and in NDJSON."""
+
+from datetime import UTC, datetime
+from functools import lru_cache
+
+SECONDS_UNTIL = (
+    100_000_000_000  # a number for a time is in seconds below this (until the year 5138), else in milliseconds
+)
+
+
+def as_id(value: object, field: str) -> str:
+    """A field's value as an event's id. Raises ValueError for what is neither text nor a whole number."""
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        raise ValueError(f"the field {field!r} is {_shown(value)}: an id is text or a whole number")
+    return str(value)
+
+
+def as_time(value: object, field: str) -> str:
+    """A field's value as ISO 8601 text: text as it is, a number as seconds or milliseconds since 1970. Raises ValueError."""
+    try:
+        if type(value) is int:
+            seconds, milliseconds = (value, 0) if -SECONDS_UNTIL < value < SECONDS_UNTIL else divmod(value, 1000)
+            minute, second = divmod(seconds, 60)
+            return _minute(minute) + _SECONDS[second] + _MILLISECONDS[milliseconds]
+        if isinstance(value, str) and value:
+            return value
+        if type(value) is float:
+            return datetime.fromtimestamp(value if abs(value) < SECONDS_UNTIL else value / 1000, UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        raise ValueError(f"the field {field!r} is {_shown(value)}: that is no time") from None
+    raise ValueError(f"the field {field!r} is {_shown(value)}: a time is ISO 8601 text or a number since 1970")
+
+
+# The parts of a time's text: to make one anew from numbers costs more than all else that a field takes.
+_SECONDS = tuple(f"{second:02}" for second in range(60))
+_MILLISECONDS = tuple(f".{part:03}000+00:00" if part else "+00:00" for part in range(1000))
+
+
+@lru_cache(maxsize=4096)
+def _minute(minutes: int) -> str:
+    """How the times of a minute begin, given its number since 1970."""
+    return datetime.fromtimestamp(minutes * 60, UTC).isoformat()[:17]
+
+
+def _shown(value: object) -> str:
+    """A value as an error names it, however large or deep it is."""
+    if value is None or isinstance(value, str | int | float):
+        return f"{value!r:.80}"
+    return "an object" if isinstance(value, dict) else "a list"

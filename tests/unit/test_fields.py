@@ -1,0 +1,51 @@
+"""Ids and times that a field of an event says."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headwater.fields import SECONDS_UNTIL, as_id, as_time
+
+
+@given(st.integers(-2_208_988_800, 4_102_444_800), st.integers(0, 999))
+def test_whole_numbers_are_the_times_that_python_makes_of_them(seconds: int, milliseconds: int) -> None:
+    assert as_time(seconds, "at") == datetime.fromtimestamp(seconds, UTC).isoformat()
+    value = seconds * 1000 + milliseconds
+    if abs(value) >= SECONDS_UNTIL:
+        assert as_time(value, "at") == datetime.fromtimestamp(value / 1000, UTC).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("value", "time"),
+    [
+        ("2026-01-31", "2026-01-31"),
+        (1769860800, "2026-01-31T12:00:00+00:00"),
+        (1769860800.25, "2026-01-31T12:00:00.250000+00:00"),
+        (1769860800250, "2026-01-31T12:00:00.250000+00:00"),
+        (0, "1970-01-01T00:00:00+00:00"),
+        (-86400, "1969-12-31T00:00:00+00:00"),
+    ],
+)
+def test_times_are_text_or_seconds_or_milliseconds(value: Any, time: str) -> None:
+    assert as_time(value, "when") == time
+
+
+@pytest.mark.parametrize("value", [None, "", True, [], {}, 1e300, float("nan")])
+def test_what_is_no_time_is_named(value: Any) -> None:
+    with pytest.raises(ValueError, match="'when'"):
+        as_time(value, "when")
+
+
+@pytest.mark.parametrize(("value", "event_id"), [("A-1", "A-1"), (17, "17"), (-3, "-3")])
+def test_ids_are_text_or_whole_numbers(value: Any, event_id: str) -> None:
+    assert as_id(value, "order") == event_id
+
+
+@pytest.mark.parametrize("value", [None, "", True, 1.5, [[]], {"a": "x" * 1_000}])
+def test_what_is_no_id_is_named_and_not_repeated_at_length(value: Any) -> None:
+    with pytest.raises(ValueError, match="'order'") as error:
+        as_id(value, "order")
+    assert len(str(error.value)) < 200
