@@ -69,6 +69,7 @@ class Dialects:
         """All other dialects. What they sign is of now: Stripe's is good for five minutes."""
         size = self._size
         return [
+            Dialect(f"NDJSON, {size} lines", size, batch_connections, list(self._lines())),
             Dialect(f"Segment, batches of {size}", size, batch_connections, list(self._segment_batches())),
             Dialect("Segment, single messages", 1, single_connections, list(self._segment_singles())),
             Dialect("GitHub, signed", 1, single_connections, list(self._github())),
@@ -77,6 +78,12 @@ class Dialects:
             Dialect(f"CloudEvents, batches of {size}", size, batch_connections, list(self._cloudevents())),
             Dialect("CloudEvents, binary", 1, single_connections, list(self._cloudevents_binary())),
         ]
+
+    def _lines(self) -> Iterator[bytes]:
+        path = f"/3.0/projects/{self._project_id}/events/{COLLECTION}"
+        for batch in self._batches():
+            body = b"\n".join(map(keen_event, batch))
+            yield request(path, self._key, body, {"Content-Type": "application/x-ndjson"})
 
     def _segment_batches(self) -> Iterator[bytes]:
         for batch in self._batches():
