@@ -26,7 +26,7 @@ from headwater.control import ControlPlane
 from headwater.dead_letters import GivenUp, dead_letter
 from headwater.dead_letters.letter import place_of
 from headwater.identity import origin_id
-from headwater.kafka import client_config, durable_producer_config, intake_group
+from headwater.kafka import client_config, durable_producer_config, intake_group, is_fatal
 from headwater.membership import Membership, StrandedError, closed_at_last
 from headwater.origin import headers_of, origin_in
 from headwater.rules import RuleError, explain_broken, parse_json, timestamp_text
@@ -317,7 +317,7 @@ def _failed(message: Message) -> bool:
     error = message.error()
     if error is None:
         return False
-    if error.fatal():
+    if is_fatal(error):
         raise KafkaException(error)
     log.warning("Kafka", topic=message.topic(), partition=message.partition(), error=error.str())
     return True

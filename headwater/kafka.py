@@ -53,6 +53,11 @@ def client_config(settings: Settings) -> dict[str, Any]:
     return config | {name: str(path) for name, path in files.items() if path is not None}
 
 
+def is_fatal(error: KafkaError) -> bool:
+    """Whether the client that says this is of no more use. Of what came before its call it says so by its code alone."""
+    return error.fatal() or error.code() == KafkaError._FATAL
+
+
 def admin_client(settings: Settings) -> AdminClient:
     """A client that asks and creates. It logs nothing: what goes wrong is raised."""
     return AdminClient(client_config(settings) | {"log_level": 0})

@@ -13,7 +13,7 @@ from aiokafka.structs import ConsumerRecord
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.cimpl import OFFSET_BEGINNING
 
-from headwater.kafka import partition_reader_config
+from headwater.kafka import is_fatal, partition_reader_config
 from headwater.membership import let_go
 from headwater.settings import Settings
 from headwater.topics import backfill_topic
@@ -85,7 +85,7 @@ class BackfillReader:
                 records.setdefault(record.partition, []).append(record)
             elif error.code() == KafkaError._PARTITION_EOF:
                 self._ended[message.partition() or 0] = message.offset() or 0
-            elif error.fatal():
+            elif is_fatal(error):
                 raise KafkaException(error)
             else:
                 log.warning("backfill topic cannot be read; trying again", error=error.str())

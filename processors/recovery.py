@@ -7,7 +7,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.cimpl import OFFSET_BEGINNING
 
-from headwater.kafka import assign, partition_reader_config, what_comes
+from headwater.kafka import assign, is_fatal, partition_reader_config, what_comes
 from headwater.membership import IDLE_SECONDS
 from headwater.metrics import recovered_records
 from headwater.settings import Settings
@@ -53,7 +53,7 @@ def recover(settings: Settings, table: StateTable, ends: Mapping[int, int], want
             for message in what_comes(consumer, BATCH_RECORDS, POLL_SECONDS):
                 error = message.error()
                 if error is not None:
-                    if error.fatal():
+                    if is_fatal(error):
                         raise KafkaException(error)
                     log.warning("state topic cannot be read; trying again", error=error.str())
                     continue

@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from confluent_kafka.cimpl import OFFSET_END
 
 from headwater import metrics
-from headwater.kafka import client_config, sink_group
+from headwater.kafka import client_config, is_fatal, sink_group
 from headwater.membership import Membership, StrandedError
 from headwater.readiness import Trouble
 from headwater.settings import Settings
@@ -442,7 +442,7 @@ def _report(message: Message) -> None:
     """An error that came in place of records: the fatal ones end the process, the others pass by themselves."""
     error = message.error()
     assert error is not None
-    if error.fatal() or error.code() == KafkaError._FATAL:
+    if is_fatal(error):
         raise KafkaException(error)
     if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
         return  # no collection yet, or one that was dropped

@@ -29,7 +29,7 @@ from headwater.control.model import (
 from headwater.control.project_settings import stored_settings
 from headwater.control.records import KEY, PROJECT, Record, changed, key_record, project_record, record_key
 from headwater.control.seal import Seal
-from headwater.kafka import durable_producer_config
+from headwater.kafka import durable_producer_config, is_fatal
 from headwater.settings import Settings
 from headwater.topics import control_topic
 
@@ -204,7 +204,7 @@ class ControlWriter:
             except KafkaException as error:
                 self._producer = None
                 reason = error.args[0]
-                if attempt < ATTEMPTS and (reason.fatal() or reason.txn_requires_abort()):
+                if attempt < ATTEMPTS and (is_fatal(reason) or reason.txn_requires_abort()):
                     continue  # fenced by another writer, nothing was written: look again at what it wrote
                 raise ControlError(f"The control plane could not be written: {reason.str()}.") from error
             self._catch_up()

@@ -3,10 +3,12 @@
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
@@ -84,6 +86,39 @@ def test_writers_at_the_same_time_lose_nothing(kafka_settings: Settings, plane: 
     assert plane.catch_up()
     assert {key.key for key in plane.keys(project.id)} >= {key.key for key in made}
     assert len(made) == 2
+
+
+def test_a_writer_that_is_fenced_between_two_records_writes_all_of_them_anew(
+    kafka_settings: Settings, plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its second record is told is not flagged as fatal, but has the code."""
+    begun: list[Producer] = []
+    told: list[KafkaError] = []
+
+    class Fenced(Producer):
+        def begin_transaction(self) -> None:  # type: ignore[override]
+            super().begin_transaction()
+            begun.append(self)
+            if begun == [self]:
+                with ControlWriter(kafka_settings) as other:
+                    other.create_project("other")
+
+        def produce(self, topic: str, **record: Any) -> None:  # type: ignore[override]
+            try:
+                super().produce(topic, **record)
+            except KafkaException as error:
+                told.append(error.args[0])
+                raise
+            if self is begun[0]:
+                with suppress(KafkaException):
+                    self.flush(10)  # till Kafka has told it of the other
+
+    monkeypatch.setattr("headwater.control.writer.Producer", Fenced)
+    with ControlWriter(kafka_settings) as writer:
+        project = writer.create_project("mine")
+    assert [(error.code(), error.fatal()) for error in told] == [(KafkaError._FATAL, False)]
+    assert plane.catch_up()
+    assert plane.project(project.id) == project
 
 
 def test_another_secret_is_named_and_nothing_is_valid(kafka_settings: Settings) -> None:
