@@ -80,27 +80,27 @@ def run(rounds: int) -> Benchmark:
                 benchmark.add(case, **uvloop.run(_paced(state, events, per_second)))
             for case, per_second in ((LITTLE, LITTLE_PER_SECOND), (PACED, PACED_PER_SECOND)):
                 benchmark.add(BESIDE.format(case), **uvloop.run(_paced_beside_history(state, events, per_second)))
-            benchmark.add(SUSTAINED, **uvloop.run(sustained(state, events)), **memory(state))
+            benchmark.add(SUSTAINED, **uvloop.run(_sustained(state, events)), **memory(state))
     return benchmark
 
 
-async def sustained(state: State, events: list[bytes], count: int = EVENTS) -> Figures:
-    """Send `count` events without a pause; the time goes from the first request to an answer that counts them all."""
+async def _sustained(state: State, events: list[bytes]) -> Figures:
+    """Send EVENTS events without a pause; the time goes from the first request to an answer that counts them all."""
     collection = "sustained"
     cycle = itertools.cycle(bulk_requests(events_path(state), state.write_key or "", collection, events, BATCH))
-    requests = itertools.islice(cycle, count // BATCH)
+    requests = itertools.islice(cycle, EVENTS // BATCH)
     began = time.perf_counter()
     await send_all(port_of(state), requests, CONNECTIONS)
     accepted = time.perf_counter() - began
     async with api_of(state) as api:
-        while await ask(api, "count", event_collection=collection) < count:
+        while await ask(api, "count", event_collection=collection) < EVENTS:
             if time.perf_counter() - began - accepted > LIMIT_SECONDS:
                 raise BenchmarkError(
-                    f"{count} events are not all visible {LIMIT_SECONDS:g} s after the last was answered"
+                    f"{EVENTS:,} events are not all visible {LIMIT_SECONDS:g} s after the last was answered"
                 )
             await asyncio.sleep(COUNT_EVERY_SECONDS)
     took = time.perf_counter() - began
-    return {"value": count / took, "accepted/s": count / accepted, "last visible s": took - accepted}
+    return {"value": EVENTS / took, "accepted/s": EVENTS / accepted, "last visible s": took - accepted}
 
 
 async def _paced_beside_history(state: State, events: list[bytes], per_second: int) -> Figures:

@@ -2,9 +2,10 @@
 
 import asyncio
 import gc
+import itertools
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,17 +16,19 @@ import uvloop
 from benchmarks.events import generate
 from benchmarks.http_load import bulk_requests, read_answer
 from benchmarks.measure import Benchmark, Figures, Goal
-from benchmarks.pipeline import api_of, ask, events_path, memory, port_of, sustained, up, without_time_and_token, worked
+from benchmarks.pipeline import api_of, ask, events_path, memory, port_of, up, without_time_and_token, worked
 from benchmarks.stack import BenchmarkError
 from headwater.local.state import State, read_state
 
 SHARE = 0.8  # of the most that was measured first
-MOST_EVENTS = 2_000_000  # minutes: what the engine merges of its tables comes behind, and is work as well
+MOST_SECONDS = 240.0
+BEHIND_SECONDS = 2.0  # as far as queries may be behind what is sent while the most is measured
+BEHIND_LOOK_SECONDS = 0.02
 DIFFERENT = 40_000
 BATCH = 100
 CONNECTIONS = 8
 COLLECTION = "soak"
-PROBES_PER_SECOND = 2  # events that are looked for
+PROBE_EVERY_BATCHES = 30  # one event of so many batches is looked for
 PROBE_EVERY_SECONDS = 0.2
 SAMPLE_EVERY_SECONDS = 5.0
 MARGIN_SECONDS = 2.0
@@ -34,7 +37,7 @@ LOOK_SECONDS = (
 )
 LIMIT_SECONDS = 300.0
 
-MOST = "as fast as it goes, before"
+MOST = "as fast as answers keep up, before"
 QUARTERS = ("first quarter", "second quarter", "third quarter", "last quarter")
 
 
@@ -44,6 +47,7 @@ class Ledger:
 
     answered: list[float] = field(default_factory=list)
     probes: dict[int, float] = field(default_factory=dict)  # by their batch's number
+    batches: int = 0
     events: int = 0
     numbers: int = 0  # their sum: each event has a number of its own
 
@@ -51,6 +55,7 @@ class Ledger:
         """A batch was answered."""
         now = time.perf_counter()
         self.answered.append(now)
+        self.batches += 1
         self.events += BATCH
         self.numbers += sum(_numbers(batch))
         if probe:
@@ -64,6 +69,11 @@ class Seen:
     probes: dict[int, float] = field(default_factory=dict)
     services: list[tuple[float, Figures]] = field(default_factory=list)
 
+    def behind(self, ledger: Ledger) -> float:
+        """How many seconds ago the oldest of the probes was answered that no query has yet."""
+        missing = ledger.probes.keys() - self.probes.keys()
+        return time.perf_counter() - ledger.probes[min(missing)] if missing else 0.0
+
 
 def run(rounds: int, minutes: float = 30.0) -> Benchmark:
     """One stack, from empty folders. Raises BenchmarkError where the answers are not what the ledger says."""
@@ -74,7 +84,8 @@ def run(rounds: int, minutes: float = 30.0) -> Benchmark:
         {
             "minutes": minutes,
             "share": SHARE,
-            "most_events": MOST_EVENTS,
+            "most_seconds": MOST_SECONDS,
+            "behind_seconds": BEHIND_SECONDS,
             "different_events": DIFFERENT,
             "batch": BATCH,
             "connections": CONNECTIONS,
@@ -84,18 +95,16 @@ def run(rounds: int, minutes: float = 30.0) -> Benchmark:
     gc.collect()
     gc.freeze()
     with tempfile.TemporaryDirectory() as folder, up(Path(folder)) as state:
-        most = uvloop.run(sustained(state, events, MOST_EVENTS))
-        benchmark.add(MOST, **most)
         ledger, seen = Ledger(), Seen()
-        began = time.perf_counter()
-        uvloop.run(_soak(state, Path(folder), events, most["value"] * SHARE, minutes * 60, ledger, seen))
+        most, began = uvloop.run(_soak(state, Path(folder), events, minutes * 60, ledger, seen))
+        benchmark.add(MOST, value=most)
         for quarter, figures in zip(QUARTERS, _quarters(began, minutes * 60, ledger, seen), strict=True):
             benchmark.add(quarter, **figures)
         after = read_state(Path(folder))
         restarts = {name: service.restarts for name, service in after.services.items()} if after else {}
         if not restarts or any(restarts.values()):
             raise BenchmarkError(f"services did not live through the soak: {restarts}")
-    benchmark.parameters |= {"events": ledger.events, "asked_per_second": round(most["value"] * SHARE)}
+    benchmark.parameters |= {"events": ledger.events, "asked_per_second": round(most * SHARE)}
     first, *_, last = QUARTERS
     names = [name for name in benchmark.runs[last][0] if name.endswith(("MB", "p50 s", "p99 s"))]
     benchmark.goals = tuple(Goal(last, 1.1, first, figure=name, at_most=True) for name in names)
@@ -103,21 +112,38 @@ def run(rounds: int, minutes: float = 30.0) -> Benchmark:
 
 
 async def _soak(
-    state: State, folder: Path, events: list[bytes], per_second: float, seconds: float, ledger: Ledger, seen: Seen
-) -> None:
-    """Send, look, and compare the ledger with the answers at the end."""
-    batches = max(1, round(per_second * seconds / BATCH))
+    state: State, folder: Path, events: list[bytes], seconds: float, ledger: Ledger, seen: Seen
+) -> tuple[float, float]:
+    """Find the most, send its share for so long, and compare the ledger with the answers at the end. Returns the most, and when the share began."""
     sent: dict[int, datetime] = {}
     looking = asyncio.create_task(_look(state, sent, ledger, seen))
     sampling = asyncio.create_task(_sample(folder, seen))
-    try:
-        await _send(state, events, per_second / BATCH, batches, ledger, sent)
+
+    async def all_is_seen() -> None:
         deadline = time.monotonic() + LIMIT_SECONDS
         while len(seen.probes) < len(sent):
             if looking.done() or time.monotonic() > deadline:
                 raise BenchmarkError(f"{len(sent) - len(seen.probes)} of {len(sent)} probes are not visible")
             await asyncio.sleep(PROBE_EVERY_SECONDS)
-        await _compare(state, ledger, batches)
+
+    def held(_: int) -> float:
+        return BEHIND_LOOK_SECONDS if seen.behind(ledger) > BEHIND_SECONDS else 0.0
+
+    def paced(number: int) -> float:
+        return began + (number - first) / per_second - time.perf_counter()
+
+    try:
+        began = time.perf_counter()
+        until = began + MOST_SECONDS
+        numbers = itertools.takewhile(lambda _: time.perf_counter() < until, itertools.count())
+        await _send(state, events, numbers, held, ledger, sent)
+        await all_is_seen()
+        most = ledger.events / (time.perf_counter() - began)
+        began, first, per_second = time.perf_counter(), ledger.batches, most * SHARE / BATCH
+        await _send(state, events, iter(range(first, first + round(per_second * seconds))), paced, ledger, sent)
+        await all_is_seen()
+        await _compare(state, ledger)
+        return most, began
     finally:
         for task in (looking, sampling):
             task.cancel()
@@ -128,22 +154,24 @@ async def _soak(
 
 
 async def _send(
-    state: State, events: list[bytes], per_second: float, batches: int, ledger: Ledger, sent: dict[int, datetime]
+    state: State,
+    events: list[bytes],
+    numbers: Iterator[int],
+    wait: Callable[[int], float],
+    ledger: Ledger,
+    sent: dict[int, datetime],
 ) -> None:
-    """Send so many batches evenly over time, whatever the answers take."""
-    every = max(1, round(per_second / PROBES_PER_SECOND))
-    began, numbers = time.perf_counter(), iter(range(batches))
+    """Send the batches of these numbers, each when it waits for no more seconds, whatever the answers take."""
     path, key = events_path(state), state.write_key or ""
 
     async def work() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port_of(state))
         try:
             for number in numbers:
-                probe = number % every == 0
+                probe = number % PROBE_EVERY_BATCHES == 0
                 [request] = bulk_requests(path, key, COLLECTION, list(_batch(events, number, probe=probe)), BATCH)
-                wait = began + number / per_second - time.perf_counter()
-                if wait > 0:
-                    await asyncio.sleep(wait)
+                while (seconds := wait(number)) > 0:
+                    await asyncio.sleep(seconds)
                 if probe:
                     sent[number] = datetime.now(UTC)
                 writer.write(request)
@@ -198,9 +226,9 @@ async def _sample(folder: Path, seen: Seen) -> None:
         await asyncio.sleep(SAMPLE_EVERY_SECONDS)
 
 
-async def _compare(state: State, ledger: Ledger, batches: int) -> None:
+async def _compare(state: State, ledger: Ledger) -> None:
     """Raises BenchmarkError unless what was answered with success is what queries answer."""
-    wanted = {"count": ledger.events, "sum": ledger.numbers, "count_unique": batches}
+    wanted = {"count": ledger.events, "sum": ledger.numbers, "count_unique": ledger.batches}
     targets = {"sum": {"target_property": "number"}, "count_unique": {"target_property": "batch"}}
     async with api_of(state) as api:
         deadline = time.monotonic() + LIMIT_SECONDS
