@@ -16,7 +16,7 @@ from collector.data_parameter import decode_data
 from collector.endpoint import IMAGE, JSON, PIXEL, TURN, Answer, Handler, Headers, endpoint, handler
 from collector.errors import ApiError, not_allowed, refused
 from collector.judges import Judges
-from collector.judging import BROKEN_AT_ONCE_BYTES, EVENT_AT_ONCE_BYTES, reads_quickly
+from collector.judging import BROKEN_AT_ONCE_BYTES, EVENT_AT_ONCE_BYTES
 from collector.keen_judging import (
     Batch,
     BatchTask,
@@ -146,7 +146,7 @@ class KeenRoutes:
     async def _turns(self, body: bytes, form: Form, make: RequestRecords, grant: Grant) -> AsyncIterator[Turn]:
         """What becomes of many events; others have their turn in between. Raises ApiError."""
         batch: Batch | None = None
-        if reads_quickly(body):
+        if form.reads_quickly(body):
             try:
                 batch = form.read(body)
             except ValueError:

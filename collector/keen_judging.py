@@ -11,7 +11,7 @@ import orjson
 
 from collector.autofill import fill_all
 from collector.errors import ApiError
-from collector.judging import BATCH_EVENTS_MAX, PART_EVENTS
+from collector.judging import BATCH_EVENTS_MAX, PART_EVENTS, reads_quickly
 from collector.records import Record, RequestRecords
 from collector.split import split_batch
 from headwater.control import Grant
@@ -53,6 +53,10 @@ class EventTask(NamedTuple):
 class Form(Protocol):
     """How a body has many events. It is pickled with its task."""
 
+    def reads_quickly(self, body: bytes) -> bool:
+        """Whether `read` takes no more than a few milliseconds."""
+        ...
+
     def read(self, body: bytes) -> Batch:
         """The events. Raises ApiError where the body has another form, ValueError where some of it is not JSON."""
         ...
@@ -88,6 +92,10 @@ def judge_event(body: bytes, collection: str, make: RequestRecords, grant: Grant
 class Bulk:
     """The form of Keen's bulk requests: an object of lists, by the names of their collections."""
 
+    def reads_quickly(self, body: bytes) -> bool:
+        """As `collector.judging` says."""
+        return reads_quickly(body)
+
     def read(self, body: bytes) -> Batch:
         """The events. Raises ApiError where the body has another form, ValueError where it is not JSON as a whole."""
         document, good_values = parse_values(body)
@@ -98,7 +106,7 @@ class Bulk:
         for collection, events in document.items():
             if type(events) is not list:
                 raise ApiError(400, "InvalidBatchError", f"Collection {collection[:80]!r} must have a list of events.")
-        return within_limits(Batch(document, good_values))
+        return _within_limits(Batch(document, good_values))
 
     def read_or_repair(self, body: bytes) -> Batch:
         """Those of the events that are JSON, and a RuleError for each that is not. Raises ApiError. Takes long for what is long and broken."""
@@ -116,7 +124,7 @@ class Bulk:
             except ValueError:
                 raise ApiError(400, "InvalidBatchError", "The name of a collection is not valid UTF-8 text.") from None
             collections[collection] = [event_or_error(text) for text in texts]
-        return within_limits(Batch(collections, good_values=False))
+        return _within_limits(Batch(collections, good_values=False))
 
 
 def event_or_error(text: bytes, what: str = "body") -> Any:
@@ -125,14 +133,6 @@ def event_or_error(text: bytes, what: str = "body") -> Any:
         return parse_json(text)
     except ValueError:
         return explain_broken(text, what)
-
-
-def within_limits(batch: Batch) -> Batch:
-    """The batch. Raises ApiError where it has more events than a request may have."""
-    count = sum(map(len, batch.collections.values()))
-    if count > BATCH_EVENTS_MAX:
-        raise ApiError(413, "InvalidBatchError", f"The body has {count:,} events; {BATCH_EVENTS_MAX:,} is the most.")
-    return batch
 
 
 def judge_batch(batch: Batch, make: RequestRecords, grant: Grant, events_each: int) -> Iterator[Turn]:
@@ -155,6 +155,13 @@ def judge_batch(batch: Batch, make: RequestRecords, grant: Grant, events_each: i
             before = b","
         before = b"]," if events else before + b"],"
     yield Turn([], before.removesuffix(b",") + b"}", {}, more=False)
+
+
+def _within_limits(batch: Batch) -> Batch:
+    count = sum(map(len, batch.collections.values()))
+    if count > BATCH_EVENTS_MAX:
+        raise ApiError(413, "InvalidBatchError", f"The body has {count:,} events; {BATCH_EVENTS_MAX:,} is the most.")
+    return batch
 
 
 def _result(made: Record | RuleError) -> bytes:

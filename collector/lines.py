@@ -2,14 +2,18 @@
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
 
 from collector.errors import ApiError
-from collector.keen_judging import Batch, event_or_error, within_limits
+from collector.judging import BATCH_EVENTS_MAX, reads_quickly
+from collector.keen_judging import Batch, event_or_error
 from collector.request import Request
 from headwater.fields import as_id, as_time
-from headwater.rules import RuleError, parse_each
+from headwater.rules import PROPERTY_NAME_MAX, RuleError, parse_each
 
 NDJSON = frozenset({b"application/x-ndjson", b"application/ndjson", b"application/jsonl"})
+FIELDS = ("id_field", "timestamp_field")
+QUICK_LINES = 3_000
 KEYED = {None: False, "true": True, "false": False}
 
 
@@ -35,12 +39,12 @@ class Lines(NamedTuple):
     @staticmethod
     def asked(request: Request) -> "Lines":
         """The form that a request's parameters name. Raises ApiError."""
-        query = request.query
-        collection, keyed, id_field = (
-            request.scope["path_params"]["collection"],
-            query.get("keyed"),
-            query.get("id_field"),
-        )
+        text = request.scope["query_string"].decode("latin-1")
+        query = dict(reversed(parse_qsl(text, keep_blank_values=True, errors="replace")))
+        for name in FIELDS:  # of which an error is told with every event
+            if not 0 < len(query.get(name, "a")) <= PROPERTY_NAME_MAX:
+                raise ApiError(400, "InvalidBatchError", f"Parameter {name!r} must name a property of every event.")
+        keyed, id_field = query.get("keyed"), query.get("id_field")
         if keyed not in KEYED:
             raise ApiError(
                 400, "InvalidBatchError", f"Parameter 'keyed' is {keyed!r:.80}; it is true, false or not there."
@@ -49,7 +53,12 @@ class Lines(NamedTuple):
             raise ApiError(
                 400, "InvalidBatchError", "Parameters 'keyed' and 'id_field' both say what an event's id is: give one."
             )
+        collection = request.scope["path_params"]["collection"]
         return Lines(collection, id_field, query.get("timestamp_field"), query.get("timestamp"), KEYED[keyed])
+
+    def reads_quickly(self, body: bytes) -> bool:
+        """As `collector.judging` says; and to put ids and times into very many events takes long, too."""
+        return body.count(b"\n") < QUICK_LINES and reads_quickly(body)
 
     def read(self, body: bytes) -> Batch:
         """The events. Raises ApiError where there is no id before one, ValueError where a line is not JSON."""
@@ -66,6 +75,8 @@ class Lines(NamedTuple):
 
     def _cut(self, body: bytes) -> tuple[Sequence[str | None], list[bytes]]:
         """The ids before the events, where they stand there, and the events' texts."""
+        if body.count(b"\n") + (not body.endswith(b"\n")) > BATCH_EVENTS_MAX:
+            raise ApiError(413, "InvalidBatchError", f"The body has more than {BATCH_EVENTS_MAX:,} lines.")
         lines = body.split(b"\n")
         if not self.keyed:
             texts = [text for line in lines if (text := line.strip())]
@@ -86,7 +97,7 @@ class Lines(NamedTuple):
     def _batch(self, keys: Sequence[str | None], events: list[Any], good_values: bool) -> Batch:
         """The events with their ids and times in `keen`, as the rules read them, or a RuleError. A `keen` that is no object stays for the rules to refuse."""
         collection, id_field, timestamp_field, timestamp, keyed = self
-        batch = within_limits(Batch({collection: events}, good_values))
+        batch = Batch({collection: events}, good_values)
         if not (keyed or id_field or timestamp_field or timestamp):
             return batch
         for number, (key, event) in enumerate(zip(keys, events, strict=True)):
@@ -104,7 +115,7 @@ class Lines(NamedTuple):
                     keen["uniqueness_token"] = as_id(event.get(id_field), id_field)
                 if timestamp_field:
                     keen["timestamp"] = as_time(event.get(timestamp_field), timestamp_field)
-                elif timestamp and not keen.get("timestamp"):
+                elif timestamp and keen.get("timestamp") is None:
                     keen["timestamp"] = timestamp
             except ValueError as error:
                 events[number] = RuleError("InvalidPropertyValueError", f"{error}.")

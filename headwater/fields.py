@@ -11,7 +11,7 @@ SECONDS_UNTIL = (
 def as_id(value: object, field: str) -> str:
     """A field's value as an event's id. Raises ValueError for what is neither text nor a whole number."""
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        raise ValueError(f"the field {field!r} is {_shown(value)}: an id is text or a whole number")
+        raise ValueError(f"the field {field!r:.80} is {_shown(value)}: an id is text or a whole number")
     return str(value)
 
 
@@ -27,8 +27,8 @@ def as_time(value: object, field: str) -> str:
         if type(value) is float:
             return datetime.fromtimestamp(value if abs(value) < SECONDS_UNTIL else value / 1000, UTC).isoformat()
     except (ValueError, OverflowError, OSError):
-        raise ValueError(f"the field {field!r} is {_shown(value)}: that is no time") from None
-    raise ValueError(f"the field {field!r} is {_shown(value)}: a time is ISO 8601 text or a number since 1970")
+        raise ValueError(f"the field {field!r:.80} is {_shown(value)}: that is no time") from None
+    raise ValueError(f"the field {field!r:.80} is {_shown(value)}: a time is ISO 8601 text or a number since 1970")
 
 
 # The parts of a time's text: to make one anew from numbers costs more than all else that a field takes.

@@ -80,6 +80,8 @@ def load(
     maps = tuple(map_ or ())
     try:
         check_collection_name(collection)
+        if "" in (id_field, timestamp_field):
+            raise FormatError("--id-field and --timestamp-field take the name of a field, not an empty text")
         plan = _Plan(collection, timestamp_field, id_field, maps, Columns(maps), senders, backfill)
         settings = local_settings(data_dir)
         folder = Path(file) if Path(file).is_dir() else None

@@ -4,10 +4,9 @@ import threading
 from urllib.parse import quote, urlencode
 
 from headwater.client.bulk import HttpSend, RequestError, refusals
+from headwater.client.event import bulk_body
 from headwater.load.rows import Lines
 from headwater.load.sending import Failure, Request
-
-NDJSON = "application/x-ndjson"
 
 
 class Delivery:
@@ -23,31 +22,27 @@ class Delivery:
         self._keyed = id_field is None
         ids = {"keyed": "true"} if id_field is None else {"id_field": id_field}
         times = {"timestamp": timestamp} if timestamp_field is None else {"timestamp_field": timestamp_field}
-        self._target = f"/{quote(collection, safe='')}?{urlencode(ids | times)}"
+        self._path = f"/{quote(collection, safe='')}?{urlencode(ids | times)}"
 
     def __call__(self, request: Request, stop: threading.Event) -> list[Failure]:
         """As Delivers says."""
-        if request.lines is not None:
-            return self._lines(request.lines, request.rows, stop)
-        failed = self._send(request.events, stop)
-        if not failed:
+        if request.lines is None:
+            path, body, kind = "", bulk_body(request.events)[0], "application/json"
+        else:
+            path, body, kind = self._path, self._body(request.lines), "application/x-ndjson"
+        try:
+            response = self._send.deliver(path, body, kind, stop)
+        except RequestError as error:
+            return [Failure(request.line, error.name, error.description, refused=False)]
+        found = [*refusals(response, {self._collection: request.rows - request.rejected})]
+        if not found:
             return []
-        numbers = dict(zip((event.id for event in request.events), request.numbers, strict=True))
-        return [Failure(numbers[each.id], each.name, each.description, each.refused) for each in failed]
+        numbers = request.numbers if request.lines is None else request.lines.numbers
+        return [Failure(numbers[each.place], each.name, each.description, each.refused) for each in found]
 
     def close(self) -> None:
         """Close the connections."""
         self._send.close()
-
-    def _lines(self, lines: Lines, rows: int, stop: threading.Event) -> list[Failure]:
-        try:
-            response = self._send.deliver(self._target, self._body(lines), NDJSON, stop)
-        except RequestError as error:
-            return [Failure(lines.first, error.name, error.description, refused=False)]
-        return [
-            Failure(lines.numbers[each.place], each.name, each.description, each.refused)
-            for each in refusals(response, {self._collection: rows})
-        ]
 
     def _body(self, lines: Lines) -> bytes:
         if not self._keyed:

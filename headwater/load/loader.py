@@ -154,7 +154,8 @@ class Loader:
             event_id = key if self._id_field is None else as_id(properties.get(self._id_field), self._id_field)
             if self._timestamp_field is None:
                 keen = properties.get("keen")
-                timestamp = (keen.get("timestamp") if isinstance(keen, dict) else None) or self._checkpoint.started_at
+                given = keen.get("timestamp") if isinstance(keen, dict) else None
+                timestamp = self._checkpoint.started_at if given is None else given
             else:
                 timestamp = as_time(properties.get(self._timestamp_field), self._timestamp_field)
             event = make_event(self._collection, self._columns.mapped(properties), timestamp, event_id)

@@ -103,6 +103,13 @@ def test_rejected_lines_are_reported_with_their_numbers(stack: RunningStack) -> 
     wait_until(lambda: count(stack, "rejects") == 2, 30, every=0.2)
 
 
+def test_a_field_without_a_name_is_refused(stack: RunningStack) -> None:
+    """As a variable of a shell that is not set is: events would get ids and times of their own, others at each attempt."""
+    for option in ("--id-field", "--timestamp-field"):
+        done = stack.run("load", "-", "--collection", "rejects", option, "", stdin=b'{"a": 1}\n', code=1)
+        assert "take the name of a field" in done.stderr
+
+
 def test_fields_give_id_and_time(stack: RunningStack) -> None:
     content = gzip.compress(
         b"order,when,zip\nA-1,2026-01-31T12:00:00Z,02134\nA-2,2026-01-31T12:00:01Z,10001\nA-1,2026-01-31T12:00:00Z,02134\n"

@@ -48,6 +48,33 @@ def stored(collector: Collector, collection: str) -> list[dict[str, Any]]:
     ]
 
 
+def test_lines_arrive_as_they_were_sent_with_the_ids_and_times_of_their_fields(
+    collector: Collector, http: httpx.Client, project: Project
+) -> None:
+    events: list[Any] = [{"n": n, "at": 1_769_860_800 + n} | AWKWARD for n in range(250)]
+    texts = [json.dumps(event, ensure_ascii=n % 2 == 0) for n, event in enumerate(events)]
+    texts[7:7] = ["", "{oops}", "[]", '{"n": 1.5, "at": 0}']
+    for content in (body := "\r\n".join(texts).encode(), gzip.compress(body)):  # sent again, they are the same events
+        headers = {"Authorization": project.write_key, "Content-Type": "application/x-ndjson"}
+        if content is not body:
+            headers["Content-Encoding"] = "gzip"
+        answer = http.post("/events/lines?id_field=n&timestamp_field=at", content=content, headers=headers)
+        assert answer.status_code == 200
+        results = answer.json()["lines"]
+        assert [n for n, result in enumerate(results) if not result["success"]] == [7, 8, 9]
+        assert results[7]["error"]["description"].startswith("The line is not JSON")
+        assert len(results) == 253
+    records = stored(collector, "lines")
+    assert len(records) == 500
+    by_id = {record["id"]: record for record in records}
+    assert len(by_id) == 250
+    for event in events:
+        record = by_id[event_id(project.id, str(event["n"]))]
+        assert json.loads(record["properties"]) == event
+        assert record["timestamp"] == event["at"] * 1000
+        assert (record["id_given"], record["time_given"]) == (True, True)
+
+
 def test_one_event_arrives_as_it_was_sent(collector: Collector, http: httpx.Client, project: Project) -> None:
     answer = http.post("/events/single", json=AWKWARD, headers={"Authorization": project.write_key})
     assert (answer.status_code, answer.json()) == (201, {"created": True})

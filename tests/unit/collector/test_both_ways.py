@@ -69,8 +69,10 @@ def all_judged(here: bool) -> Iterator[None]:
     """Every body is judged in this process, or in another."""
     with pytest.MonkeyPatch.context() as patch:
         at_once = 10**9 if here else -1
-        for module in ("keen", "segment_judging"):
+        for module in ("keen_judging", "lines", "segment_judging"):
             patch.setattr(f"collector.{module}.reads_quickly", lambda body: here)
+        patch.setattr("collector.lines.QUICK_LINES", at_once)
+        for module in ("keen", "segment_judging"):
             patch.setattr(f"collector.{module}.EVENT_AT_ONCE_BYTES", at_once)
             patch.setattr(f"collector.{module}.BROKEN_AT_ONCE_BYTES", at_once)
         patch.setattr("collector.webhooks.routes.AT_ONCE_BYTES", at_once)

@@ -45,7 +45,13 @@ def test_the_parameters_name_the_form() -> None:
     assert asked("") == asked("keyed=false&other=1") == Lines("c")
     assert asked("id_field=a&timestamp_field=b") == Lines("c", id_field="a", timestamp_field="b")
     assert asked("keyed=true&timestamp=2026-01-31") == Lines("c", timestamp="2026-01-31", keyed=True)
-    for query, problem in (("keyed=1", "'1'; it is true"), ("keyed=true&id_field=a", "both say")):
+    for query, problem in (
+        ("keyed=1", "'1'; it is true"),
+        ("keyed=true&id_field=a", "both say"),
+        ("id_field=", "'id_field' must name a property"),
+        ("timestamp_field=&id_field=a", "'timestamp_field' must name a property"),
+        ("id_field=" + "a" * 256, "'id_field' must name a property"),
+    ):
         with pytest.raises(ApiError, match=problem) as refused:
             asked(query)
         assert refused.value.status == 400
@@ -77,7 +83,7 @@ def test_keys_are_ids_and_a_time_is_that_of_events_without(
         event = parse_json(json.dumps(event).encode())
         keen = event.get("keen")
         if keen is None or isinstance(keen, dict):
-            own = {"timestamp": timestamp} if timestamp and not (keen or {}).get("timestamp") else {}
+            own = {"timestamp": timestamp} if timestamp and (keen or {}).get("timestamp") is None else {}
             event = event | {"keen": (keen or {}) | {"uniqueness_token": key} | own}
         assert found == event
 
@@ -123,3 +129,11 @@ def test_a_line_that_is_no_json_takes_no_other_with_it(broken: bytes, long: byte
 def test_a_line_without_an_id_is_told() -> None:
     with pytest.raises(ApiError, match="Line 3 has no tab"):
         Lines("c", keyed=True).read(b'i\t{}\n\n{"a":1}')
+
+
+def test_many_lines_are_not_read_at_once_however_short_they_are() -> None:
+    assert Lines("c").reads_quickly(b"{}\n" * 2_999)
+    assert not Lines("c").reads_quickly(b"1\n" * 3_000)
+    with pytest.raises(ApiError, match="more than 100,000 lines") as refused:
+        Lines("c").read(b"{" + b"\n" * 100_001)
+    assert refused.value.status == 413

@@ -86,10 +86,9 @@ def test_what_is_no_answer_about_lines_ends_the_load(status: int, body: bytes, n
     assert {(failure.name, failure.refused) for failure in failures} == {(name, False)}
 
 
-def test_events_that_were_made_of_rows_go_in_bulk() -> None:
-    events = [make_event(COLLECTION, {"n": n}, "2026-01-31", f"id-{n}") for n in (1, 2)]
-    with serving((200, {}, reply(GOOD, BAD))) as server, delivery(server) as deliver:
-        failures = deliver(Request(line=5, rows=2, events=events, numbers=[3, 5]), threading.Event())
-        assert deliver(Request(line=5, rows=1, events=events[:1], numbers=[3]), threading.Event()) != []
-    assert [(failure.line, failure.refused) for failure in failures] == [(5, True)]
+def test_events_that_were_made_of_rows_go_in_bulk_and_failures_are_those_of_their_rows() -> None:
+    events = [make_event(COLLECTION, {"n": n}, "2026-01-31", "one id") for n in (1, 2)]
+    with serving((200, {}, reply(BAD, GOOD))) as server, delivery(server) as deliver:
+        failures = deliver(Request(line=5, rows=3, rejected=1, events=events, numbers=[3, 5]), threading.Event())
+    assert [(failure.line, failure.refused) for failure in failures] == [(3, True)]
     assert asked(server) == (f"/3.0/projects/{'0' * 24}/events", {})
