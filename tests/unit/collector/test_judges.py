@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
@@ -13,6 +14,7 @@ import pytest
 import uvloop
 
 from collector.errors import ApiError
+from collector.judge import NICENESS
 from collector.judges import Judges
 from collector.keen_judging import BatchTask, Bulk, EventTask
 from collector.records import RequestRecords
@@ -104,6 +106,17 @@ async def test_bodies_that_have_yet_to_tell_whose_they_are_have_one_together() -
     async with running() as judges:
         await asyncio.gather(*(judges.ask(None, BatchTask(Bulk(), make(), GRANT), BATCH) for _ in range(3)))
         assert len(children()) == 1
+
+
+async def test_all_else_goes_first_in_whatever_session_it_is() -> None:
+    async with running() as judges:
+        await judges.ask(PROJECT, EventTask("c", make(), GRANT), b"{}")
+        [judge] = children()
+        assert os.getsid(judge.pid) == judge.pid != os.getsid(0)
+        assert judge.nice() == os.nice(0) + NICENESS
+        group = Path(f"/proc/{judge.pid}/autogroup")
+        if group.exists() and group.read_text():  # a kernel without has none
+            assert group.read_text().endswith(f"nice {NICENESS}\n")
 
 
 async def test_one_that_ends_on_a_body_promises_nothing_and_the_next_body_has_another() -> None:
