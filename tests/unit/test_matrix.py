@@ -1,0 +1,49 @@
+"""A run of the matrix of faults that ended before its time is gone on with, where it is of the same commit and processor."""
+
+import json
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from tests.faults.matrix import report
+from tests.faults.matrix.referee import PASS
+from tests.faults.matrix.running import Runner
+from tests.faults.matrix.scene import Fault, Run
+
+FAULTS = [Fault(name, "injected", "seen", lambda _: nullcontext()) for name in ("one", "two")]
+
+
+def test_what_was_written_is_read_again_and_only_the_rest_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def run(self: Runner, fault: Fault, moment: str) -> Run:
+        asked.append((fault.name, moment))
+        return Run(fault.name, moment, PASS, [], 1.5)
+
+    monkeypatch.setattr(Runner, "_one", run)
+    path, heading = tmp_path / "runs.json", report.heading()
+    runs: list[Run] = []
+    with Runner(lambda _: None) as runner:
+        for each in runner.run(FAULTS, 3):
+            runs.append(each)
+            report.write(report.document(heading, FAULTS, runs), path)
+            if len(runs) == 4:
+                break
+    again, had = report.resume(path)
+    assert (again, had) == (json.loads(json.dumps(heading)), runs)
+    with Runner(lambda _: None) as runner:
+        had += runner.run(FAULTS, 3, [*had])
+    assert [(run.fault, run.moment) for run in had] == asked
+    assert asked == [(fault.name, moment) for fault in FAULTS for moment in fault.moments]
+
+
+@pytest.mark.parametrize(("name", "member"), [("versions", "headwater"), ("machine", "cpu")])
+def test_runs_of_something_else_are_not_gone_on_with(tmp_path: Path, name: str, member: str) -> None:
+    heading = report.heading()
+    heading[name] = heading[name] | {member: "another"}
+    report.write(report.document(heading, FAULTS, []), tmp_path / "runs.json")
+    with pytest.raises(ValueError, match=r"another, this is .*: begin anew"):
+        report.resume(tmp_path / "runs.json")
