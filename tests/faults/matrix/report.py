@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.report import machine, versions
+from headwater.atomic_file import replace_file
 from tests.faults.matrix.referee import ERROR, MISMATCH, PASS
 from tests.faults.matrix.scene import MOMENTS, Fault, Run
 
@@ -73,9 +74,7 @@ def new_path() -> Path:
 
 def write(written: dict[str, Any], path: Path) -> None:
     """Write what is known so far, in one step: whenever it ends, what it has found stays."""
-    half = path.with_suffix(".part")
-    half.write_text(json.dumps(written, indent=1) + "\n")
-    half.replace(path)
+    replace_file(path, (json.dumps(written, indent=1) + "\n").encode())
 
 
 def resume(path: Path) -> tuple[dict[str, Any], list[Run]]:
