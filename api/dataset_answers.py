@@ -3,7 +3,6 @@
 What was made before a deletion in the dataset's collection is never an answer again, and is made anew.
 """
 
-import json
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple
 from api.kept import KeptTables
 from api.memory import Memory
 from api.queries import Queries
-from api.responses import dumped
+from headwater import exact_json
 from headwater.control import Deletions
 from headwater.query import QueryError
 from headwater.query.restriction import restrict
@@ -94,7 +93,8 @@ class DatasetAnswers:
             text = next((text for text in texts if text in kept.values), None)
             found = kept.values.get(text, {}) if text else {}
             values = [
-                json.loads(found[span.start]) if span.start in found else dataset.nothing for span in spans[:made]
+                exact_json.loads(found[span.start].encode()) if span.start in found else dataset.nothing
+                for span in spans[:made]
             ]
             if text:
                 candidates = [candidates[texts.index(text)]]
@@ -121,7 +121,7 @@ class DatasetAnswers:
             await self._make(dataset, deletions, spans[half:])
             return
         rows: list[Row] = [
-            (span.start, index_text(index), dumped(value).decode())
+            (span.start, index_text(index), exact_json.dumps(value).decode())
             for span, bucket in zip(spans, answer, strict=True)
             for index, value in dataset.values(bucket["value"])
         ]
@@ -139,7 +139,7 @@ class DatasetAnswers:
     ) -> list[dict[str, Any]]:
         parameters = restrict(dataset.analysis, question, filters)
         reply = await self._queries.answer(dataset.project_id, dataset.analysis, parameters, background=background)
-        buckets: list[dict[str, Any]] = json.loads(reply.text)["result"]  # not orjson: sums may be beyond 64 bits
+        buckets: list[dict[str, Any]] = exact_json.loads(reply.text)["result"]
         return buckets
 
     async def _remembered(self, dataset: Dataset, spans: Sequence[Timeframe], texts: Sequence[str]) -> Kept:

@@ -8,6 +8,7 @@ from confluent_kafka import Message
 from headwater.aggregates import DAY, KEPT, MINUTE, LiveFigures
 from headwater.catalogue import Catalogues
 from headwater.follower import Follower
+from headwater.query import QueryError
 from headwater.settings import Settings
 from headwater.topics import state_topic
 
@@ -19,7 +20,7 @@ class LiveFollower:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.catalogues = Catalogues()
+        self._catalogues = Catalogues()
         self._figures = LiveFigures()
         self._follower = Follower(settings, state_topic(settings), self._take)
 
@@ -36,12 +37,19 @@ class LiveFollower:
         """Whether the topic's end has been reached once."""
         return self._follower.caught_up
 
+    @property
+    def catalogues(self) -> Catalogues:
+        """The property catalogues of all projects. Raises QueryError (503) until they have been read."""
+        self._check()
+        return self._catalogues
+
     def problems(self) -> list[str]:
         """A line where the figures are not known yet."""
         return [] if self.caught_up else ["the live figures have not been read from Kafka yet"]
 
     def figures(self, project_id: str) -> dict[str, Any]:
-        """What `/live` answers for a project."""
+        """What `/live` answers for a project. Raises QueryError (503) until the figures have been read."""
+        self._check()
         return self._figures.figures(project_id, _now())
 
     def last_event_at(self, project_id: str, collection: str) -> int | None:
@@ -63,11 +71,18 @@ class LiveFollower:
             for day in range(today - KEPT[DAY] + 1, today + 1)
         ]
 
+    def _check(self) -> None:
+        """Part of what is known would be called all there is."""
+        if not self.caught_up:
+            raise QueryError(
+                "ServiceUnavailableError", "What the processors know has not been read from Kafka yet; ask again.", 503
+            )
+
     def _take(self, message: Message) -> None:
         key = message.key()
         if key is not None:
             self._figures.apply(key, message.value())
-            self.catalogues.apply(key, message.value())
+            self._catalogues.apply(key, message.value())
 
 
 def _now() -> int:

@@ -18,8 +18,8 @@ from api.admission import Admission
 from api.connections import Connections
 from api.extraction_files import ExtractionFiles
 from api.refresher import AT_ONCE
-from api.responses import dumped, json_response, parts_response
-from headwater import metrics
+from api.responses import json_response, parts_response
+from headwater import exact_json, metrics
 from headwater.control import Grant
 from headwater.query import QueryError
 from headwater.query.arguments import boolean, present
@@ -127,7 +127,7 @@ class Queries:
                 )
             value, _, execution = answer(client, query, project_id, self._limits, self._catalogue, cancellation)
         reply = value if query.analysis == "funnel" else {"result": value}
-        return Reply(dumped(reply | {METADATA: execution.metadata} if told else reply), execution)
+        return Reply(exact_json.dumps(reply | {METADATA: execution.metadata} if told else reply), execution)
 
     async def _wanted(self, request: Request, work: Future[T], cancellation: Cancellation) -> T:
         """What the work gives. When the client goes away, or it is time to stop, its statement is ended, and QueryError (499, 503) raised."""

@@ -1,20 +1,19 @@
 """Answers and refusals as JSON."""
 
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from headwater import exact_json
 from headwater.query import QueryError
 
 
 def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """A value as JSON."""
-    return Response(dumped(value), status, headers, "application/json")
+    return Response(exact_json.dumps(value), status, headers, "application/json")
 
 
 def parts_response(parts: list[bytes]) -> Response:
@@ -50,11 +49,3 @@ async def no_route(request: Request, error: Exception) -> Response:
     )
     headers = dict(error.headers) if error.headers else None
     return json_response({"message": message, "error_code": name}, error.status_code, headers)
-
-
-def dumped(value: Any) -> bytes:
-    """A value as JSON text."""
-    try:
-        return orjson.dumps(value)
-    except TypeError:  # a sum beyond 64 bits, which orjson does not write
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()

@@ -64,7 +64,11 @@ class SegmentRoutes:
                 for path, handle in self._posts.items()
                 for slash in ("", "/")
             ),
-            *(Route(f"/v1/pixel/{kind}", endpoint(self._pixel(kind)), methods=["GET"]) for kind in TYPES),
+            *(
+                Route(f"/v1/pixel/{kind}{slash}", endpoint(self._pixel(kind)), methods=["GET"])
+                for kind in TYPES
+                for slash in ("", "/")
+            ),
             Route("/v1/projects/{key}/settings", endpoint(_handler(self._client_settings)), methods=["GET"]),
             Route("/v1/{path:path}", endpoint(_handler(self._no_route))),
         ]

@@ -105,10 +105,12 @@ def identified(message: Message) -> Mapped | None:
     check_event(traits, NESTED_MAX)
     if (size := len(orjson.dumps(traits))) > TRAITS_MAX:
         raise RuleError("InvalidMessageError", f"Member 'traits' has {size:,} bytes; {TRAITS_MAX:,} is the most.")
-    keen = {"timestamp": message.timestamp}
-    return Mapped(
-        IDENTIFY, {"user": user, "userId": message.user_id, "traits": traits, "keen": keen}, user, is_event=False
-    )
+    told = {"user": user, "userId": message.user_id, "traits": traits, "keen": {"timestamp": message.timestamp}}
+    if object_of(
+        message.context.get("personas")
+    ):  # a computed trait or an audience: one of many, which it leaves as they are
+        told["merge"] = True
+    return Mapped(IDENTIFY, told, user, is_event=False)
 
 
 def _occasions(message: Message, settings: ProjectSettings) -> Iterator[tuple[str, Mapping[str, Any], str | None]]:

@@ -58,6 +58,8 @@ def project_settings_page() -> str:
         options = get_args(annotation)
         if SecretStr in options:
             return "secret"
+        if float in options:
+            return "a number"
         return "text" if str in options else ", ".join(f"`{option}`" for option in options)
 
     def default(value: Any) -> str:

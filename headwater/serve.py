@@ -9,12 +9,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Literal
 
+import orjson
 import structlog
 import uvloop
 from granian.constants import Interfaces
 from granian.server.embed import Server
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Match
 
 from headwater.control import ControlError
@@ -48,7 +51,9 @@ PREFLIGHT = (
 )
 HANDSHAKE = b"webhook-request-origin"  # an OPTIONS request of CloudEvents' webhooks, which the collector answers
 JSON = ((b"content-type", b"application/json"),)
-SERVER_ERROR = b'{"message":"Something failed here; it is in the log.","error_code":"InternalServerError"}'
+FAILURE = "Something failed here; it is in the log."
+SERVER_ERROR = {"message": FAILURE, "error_code": "InternalServerError"}
+SEGMENT_ERROR = {"success": False, "code": "InternalServerError", "error": FAILURE}  # what its clients look for, beside
 
 BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})  # a body that comes with these is read by nobody
 BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
@@ -147,6 +152,8 @@ class HttpServices:
 
     def __init__(self, applications: list[Starlette]) -> None:
         self._applications = applications
+        for application in applications:
+            application.add_exception_handler(Exception, _tell_failure)
         self._probed = {f"/readyz/{application.state.name}": application for application in applications}
         self.under_way = 0  # requests that are not answered yet
         found = (getattr(application.state, "hot_route", None) for application in applications)
@@ -180,7 +187,8 @@ class HttpServices:
                 try:
                     status, body, headers = await handle(scope, receive)
                 except Exception:
-                    status, body, headers = _failed(scope)
+                    _log_failure(scope)
+                    status, body, headers = 500, _failure(scope["path"]), JSON
                 await _answer(send, status, body, (*headers, *_connection(scope, status), ALLOW_ANY_ORIGIN))
                 return
         if scope["path"] in PROBES or scope["path"] in self._probed:
@@ -191,22 +199,16 @@ class HttpServices:
             await self._route(scope, receive, send)
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answered = False
-
         async def send_to_any_origin(message: MutableMapping[str, Any]) -> None:
-            nonlocal answered
             if message["type"] == "http.response.start":
-                answered = True
                 ends = _connection(scope, message["status"])
                 message["headers"] = [*message["headers"], *ends, ALLOW_ANY_ORIGIN]
             await send(message)
 
         try:
             await self._application(scope)(scope, receive, send_to_any_origin)
-        except Exception:
-            status, body, headers = _failed(scope)
-            if not answered:
-                await _answer(send, status, body, (*headers, ALLOW_ANY_ORIGIN))
+        except Exception:  # it was answered, where an answer had not begun
+            _log_failure(scope)
 
     def _application(self, scope: Scope) -> Starlette:
         for application in self._applications[:-1]:
@@ -241,10 +243,19 @@ def _connection(scope: Scope, status: int) -> Headers:
     return CLOSE if any(name in BODY_HEADERS for name, _ in scope["headers"]) else ()
 
 
-def _failed(scope: Scope) -> tuple[int, bytes, Headers]:
-    """The answer to a request whose handling raised what is being handled now, which is logged."""
+def _log_failure(scope: Scope) -> None:
+    """Log what is being handled now: that the handling of a request raised."""
     log.exception("request failed", method=scope["method"], path=scope["path"])
-    return 500, SERVER_ERROR, JSON
+
+
+async def _tell_failure(request: Request, _error: Exception) -> Response:
+    """The answer to a request whose handling raised; Starlette lets the error through after it."""
+    return Response(_failure(request.url.path), 500, media_type="application/json")
+
+
+def _failure(path: str) -> bytes:
+    """What is said of a failure of ours to a request of this path, in its dialect's form."""
+    return orjson.dumps((SEGMENT_ERROR if path.startswith("/v1/") else {}) | SERVER_ERROR)
 
 
 async def _answer(send: Send, status: int, body: bytes, headers: Headers) -> None:

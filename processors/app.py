@@ -19,7 +19,7 @@ from faust.auth import Credentials, SASLCredentials, SSLCredentials
 
 from headwater.codec import codec
 from headwater.control import ControlPlane
-from headwater.dead_letters.limit import SEEN_SECONDS, say_limit_reached
+from headwater.dead_letters.limit import STOPPED_SECONDS, say_limit_reached
 from headwater.health import serve_health
 from headwater.kafka import client_config, has_topic
 from headwater.logs import configure_logs
@@ -139,7 +139,7 @@ async def _serve(settings: Settings, control: ControlPlane) -> bool:
     failed = limited.done() or crashed.done() or any(each.done() for each in work)
     if limited.done():
         say_limit_reached("processor", pipeline.limit.reached)
-        await asyncio.wait({told}, timeout=SEEN_SECONDS)
+        await asyncio.wait({told}, timeout=STOPPED_SECONDS)
     else:
         log.error("processor crashed", error=str(app.crash_reason)) if failed else log.info("processor stops")
     for each in work:

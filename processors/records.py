@@ -23,7 +23,10 @@ from processors.placeholders import PLACEHOLDER_BYTES, fill, fill_text
 from processors.routing import Key
 
 ENVELOPE_FIELDS = frozenset(
-    {"project_id", "collection", "id", "timestamp", "received_at", "ip", "user_agent", "addons", "properties"}
+    {
+        *("project_id", "collection", "id", "timestamp", "received_at", "id_given", "time_given"),
+        *("ip", "user_agent", "addons", "properties"),
+    }
 )
 CANONICAL_ID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 DIGITS = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
@@ -176,7 +179,12 @@ class RawReader:
         timestamp = _time(envelope, "timestamp")
         if timestamp is None:
             timestamp = reserved.timestamp
-        given = bytes((bool(given_id), timestamp is not None))
+        given = bytes(
+            (
+                _boolean(envelope, "id_given") and bool(given_id),
+                _boolean(envelope, "time_given") and timestamp is not None,
+            )
+        )
         if timestamp is None:
             timestamp = record_time
         received_at = _time(envelope, "received_at")
@@ -216,6 +224,14 @@ def _text(envelope: dict[str, Any], name: str) -> str | None:
     if value is None or type(value) is str:
         return value
     raise UnreadableError(f"{name} of the JSON envelope is not text")
+
+
+def _boolean(envelope: dict[str, Any], name: str) -> bool:
+    """True where it is not there."""
+    value = envelope.get(name)
+    if value is None or type(value) is bool:
+        return value is not False
+    raise UnreadableError(f"{name} of the JSON envelope is neither true nor false")
 
 
 def _time(envelope: dict[str, Any], name: str) -> int | None:

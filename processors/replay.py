@@ -7,7 +7,8 @@ twice: the same row comes out twice, and folds. That is why nothing is remembere
 simply run again.
 
 Left out is what put out nothing when it was processed, and would be an event too many now: what was given up (the dead letters
-have it), what the window of ids dropped because it was sent again, and identify messages.
+have it), what the window of ids dropped because it was sent again, and identify messages. Where Kafka has let go of the records
+before, so that nobody knows whether an event was the first of its id, it is left out, too: it keeps the row that it has.
 """
 
 from collections import Counter, OrderedDict
@@ -65,15 +66,24 @@ class _Part(NamedTuple):
     partition: int
     start: int
     end: int
+    cut: bool = False  # whether Kafka has let go of records that belong before its start
 
 
 class SeenIds:
-    """The ids that a processor's window had, as far as the times of the records tell. Pure."""
+    """The ids that a processor's window had, as far as the times of the records tell. Pure.
+
+    `unsure_until`: whether an event of before then was the first of its id, nobody knows.
+    """
 
     def __init__(self, hours: float, most: int) -> None:
         self._kept = int(hours * HOUR) + SPAN
         self._most = most
         self._seen: OrderedDict[bytes, int] = OrderedDict()  # the oldest first
+        self.unsure_until = 0
+
+    def begins_cut(self, at: int) -> None:
+        """What came before this time is not known."""
+        self.unsure_until = max(self.unsure_until, at + self._kept)
 
     def repeats(self, digest: bytes, at: int) -> bool:
         """Whether an event of this id came before this time, in the window; else it is the first, and is remembered."""
@@ -135,14 +145,19 @@ class Replay:
             for start in starts:
                 low, end = consumer.get_watermark_offsets(start, KAFKA_SECONDS)
                 if start.offset >= 0 and end > start.offset:  # below 0: all there is came before
-                    parts.append(_Part(topic, start.partition, max(low, start.offset), end))
+                    begin = max(low, start.offset)
+                    parts.append(_Part(topic, start.partition, begin, end, cut=begin == low > 0))
             return parts
         finally:
             consumer.close()
 
     def _copy(self, part: _Part, seen: SeenIds, producer: Producer) -> Iterator[int]:
         """Copy what is meant of a partition; yields how far it is."""
+        cut = part.cut
         for messages in self._read(part):
+            if cut:
+                seen.begins_cut(place_of(messages[0]).timestamp or 0)
+                cut = False
             for message in messages:
                 origin = self._origin(message, seen)
                 if origin is not None and self._to is not None:
@@ -176,8 +191,11 @@ class Replay:
             return self._leave_out("of no project", meant)
         if event.key[1] == IDENTIFY:
             return self._leave_out("identify", meant)
-        if event.given >= LOOKED_FOR[project.settings.ids_window] and seen.repeats(_digest(event), at):
-            return self._leave_out("sent again", meant)
+        if event.given >= LOOKED_FOR[project.settings.ids_window]:
+            if seen.repeats(_digest(event), at):
+                return self._leave_out("sent again", meant)
+            if at < seen.unsure_until:  # what came before is gone: to leave it as it is doubles nothing
+                return self._leave_out("maybe sent again (Kafka has let go of what came before)", meant)
         if not meant or not self._is_of(event):
             return None
         self.report.copied += 1

@@ -10,7 +10,7 @@ import orjson
 
 from headwater.codec import codec
 from headwater.rules import RuleError
-from headwater.segment_users import ATTACH
+from headwater.segment_users import ATTACH, TRAITS_MAX
 from processors.state import PartitionState
 
 
@@ -25,15 +25,17 @@ class Users:
         self._learned: dict[tuple[str, str], bytes | None] = {}  # None for one who was forgotten
 
     def identify(self, project_id: str, properties: dict[str, Any], timestamp: int) -> None:
-        """Learn who a user is, unless that was said later already; or forget the user, where the traits are null. Raises RuleError."""
+        """Learn who a user is, unless that was said later already; or forget the user, where the traits are null. With `merge` the
+        traits come to those that are known, else in their place. Raises RuleError."""
         user, user_id, traits = properties.get("user"), properties.get("userId"), properties.get("traits")
-        before = properties.get("before")
+        before, merge = properties.get("before"), properties.get("merge", False)
         if (
             type(user) is not str
             or "traits" not in properties
             or not (traits is None or type(traits) is dict)
             or not (user_id is None or type(user_id) is str)
             or not (before is None or type(before) is int)
+            or type(merge) is not bool
         ):
             raise RuleError(
                 "InvalidMessageError",
@@ -45,6 +47,14 @@ class Users:
                 self._learned[project_id, user] = None
             return
         if known is None or timestamp >= known["identified_at"]:
+            if merge and known is not None:
+                traits = orjson.loads(known["traits"]) | traits
+                user_id = user_id or known["user_id"]
+                if (size := len(orjson.dumps(traits))) > TRAITS_MAX:
+                    raise RuleError(
+                        "InvalidMessageError",
+                        f"With these the user's traits have {size:,} bytes; {TRAITS_MAX:,} is the most.",
+                    )
             record = {"user_id": user_id, "traits": orjson.dumps(traits).decode(), "identified_at": timestamp}
             self._learned[project_id, user] = codec("user").encode(record)
 

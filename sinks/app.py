@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from headwater.control import ControlPlane, ControlWriter, DeletionWriter
-from headwater.dead_letters.limit import SEEN_SECONDS, LimitReachedError, say_limit_reached
+from headwater.dead_letters.limit import STOPPED_SECONDS, LimitReachedError, say_limit_reached
 from headwater.health import serve_health
 from headwater.kafka import client_config, has_topic, wait_for_base_topics
 from headwater.logs import configure_logs
@@ -99,7 +99,7 @@ def _serve(settings: Settings, clickhouse: ClickHouse, stop: threading.Event, le
         end_stranded(str(error))
     except LimitReachedError as error:
         say_limit_reached("sink", str(error))
-        stop.wait(SEEN_SECONDS)
+        stop.wait(STOPPED_SECONDS)
         raise SystemExit(1) from None
     finally:
         if health is not None:

@@ -114,6 +114,7 @@ class Sink:
         self._expected: dict[Partition, int] = {}  # the offset that comes next
         self._stored: dict[Partition, int] = {}  # what comes before is stored and was sent to be committed
         self.gaps: deque[Gap] = deque(maxlen=GAPS)
+        self.not_stored: dict[Partition, int] = {}  # records that wait for too long, as `sinks.lag` finds
         self._turned_at = time.monotonic()
         self._full_since: float | None = None
         self._committed_at = 0.0
@@ -140,6 +141,9 @@ class Sink:
             found.append(f"the reading thread has not turned for {turned:.0f} s")
         if waited > WAITING_SECONDS:
             found.append(f"records wait to be stored for {waited:.0f} s")
+        elif not_stored := self.not_stored:
+            count, places = sum(not_stored.values()), len(not_stored)
+            found.append(f"{count} records of {places} partitions wait in Kafka, and none of them is stored")
         return found
 
     def dead(self) -> list[str]:

@@ -109,9 +109,8 @@ class Store:
 
         Those that ClickHouse refuses for their own fault come back.
         """
-        if applying:
-            metrics.covered_records.inc(len(records))
         if any(deletion.whole for deletion in applying):
+            metrics.covered_records.inc(len(records))
             return []
         try:
             self._tables.ensure(collection)
@@ -145,6 +144,8 @@ class Store:
                 self._tables.forget(collection)
             raise
         metrics.rows_inserted.inc(len(records) - len(refused))
+        if applying:  # counted once stored: an insert that failed is tried again
+            metrics.covered_records.inc(len(records) - len(refused))
         return refused
 
     def _judge(self, project_id: str | None, good: int, bad: int) -> None:

@@ -18,7 +18,7 @@ from headwater.cli.local import DataDir, explained, stack_settings
 from headwater.cli.moments import MOMENT_HELP, moment
 
 if TYPE_CHECKING:
-    from headwater.dead_letters import Entry, Settled, Wanted
+    from headwater.dead_letters import Entry, Wanted
     from headwater.dead_letters.settling import Way
 
 WIDTH = 200  # ids are to be copied, so no column is cut to the terminal's width
@@ -36,7 +36,6 @@ Since = Annotated[
     str | None, typer.Option("--from", metavar="TIME", help=f"Only those given up then or later: {MOMENT_HELP}.")
 ]
 Until = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Only those given up before that.")]
-Everything = Annotated[bool, typer.Option("--all", help="All that are open; needed where nothing else says which.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 
 
@@ -122,8 +121,11 @@ def replay_dead_letters(
     topic: Topic = None,
     since: Since = None,
     until: Until = None,
-    everything: Everything = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All that are open, as where nothing else says which.")
+    ] = False,
     dry_run: DryRun = False,
+    as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
     """Send the records of dead letters again to the topics that they came from, each once.
@@ -132,7 +134,7 @@ def replay_dead_letters(
     an open letter again. Interrupted, or run twice, it sends none twice: what is replayed is not open any more.
     """
     wanted = _wanted(ids, reason, stage, project, collection, topic, since, until)
-    _settle(wanted, "replayed", everything, dry_run, data_dir)
+    _settle(wanted, "replayed", dry_run, as_json, data_dir)
 
 
 @dead_letter.command("discard")
@@ -145,8 +147,11 @@ def discard_dead_letters(
     topic: Topic = None,
     since: Since = None,
     until: Until = None,
-    everything: Everything = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All that are open; needed where nothing else says which.")
+    ] = False,
     dry_run: DryRun = False,
+    as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
     """Say of dead letters that nothing is to be done with them: they are listed and replayed no more.
@@ -154,16 +159,16 @@ def discard_dead_letters(
     Kafka keeps them for HEADWATER_DEAD_LETTER_RETENTION_HOURS all the same; `list --all` and `show` have them.
     """
     wanted = _wanted(ids, reason, stage, project, collection, topic, since, until)
-    _settle(wanted, "discarded", everything, dry_run, data_dir)
-
-
-def _settle(wanted: "Wanted", way: "Way", everything: bool, dry_run: bool, data_dir: Path | None) -> None:
-    """Do it and say what was done. Exit code 1 where something stays open that was meant."""
     if wanted.is_everything and not everything:
         typer.echo(
             "Say which: --id, --reason, --stage, --project, --collection, --topic, --from, --to, or --all.", err=True
         )
         raise typer.Exit(2)
+    _settle(wanted, "discarded", dry_run, as_json, data_dir)
+
+
+def _settle(wanted: "Wanted", way: "Way", dry_run: bool, as_json: bool, data_dir: Path | None) -> None:
+    """Do it and say what was done. Exit code 1 where something stays open that was meant."""
     settings = stack_settings(data_dir)
     with _explained_letters():
         from headwater.dead_letters import Settler, read_ledger
@@ -171,21 +176,23 @@ def _settle(wanted: "Wanted", way: "Way", everything: bool, dry_run: bool, data_
         if dry_run:
             entries = read_ledger(settings, all_of_it=True).open(wanted)
             counted = Counter(entry.letter["topic"] for entry in entries)
-            typer.echo(f"{len(entries)} dead letters would be {way}." + _by_topic(counted))
+            if as_json:
+                _print_json(way, counted, Counter(), dry_run=True)
+            else:
+                typer.echo(f"{len(entries)} dead letters would be {way}." + _by_topic(counted))
             return
         with Settler(settings) as settler:
             ledger = settler.ledger()
             entries = ledger.open(wanted)
-            if not entries:
+            if not entries and not as_json:
                 before = sum(wanted.has(entry.letter) for entry in ledger)
                 typer.echo(f"Nothing to do: none of {before} dead letters is open." if before else "Nothing to do.")
                 return
             done = settler.settle(entries, way, _Progress(len(entries)))
-    _say(done, way)
-
-
-def _say(done: "Settled", way: "Way") -> None:
-    typer.echo(f"{done.letters.total()} dead letters {way}." + _by_topic(done.letters))
+    if as_json:
+        _print_json(way, done.letters, done.missing, dry_run=False)
+    else:
+        typer.echo(f"{done.letters.total()} dead letters {way}." + _by_topic(done.letters))
     if done.missing:
         typer.echo("These topics are not there any more; their letters stay open:" + _by_topic(done.missing), err=True)
         raise typer.Exit(1)
@@ -202,6 +209,11 @@ class _Progress:
         self.done += count
         if self.done < self.total:
             typer.echo(f"{self.done} of {self.total}", err=True)
+
+
+def _print_json(way: "Way", topics: Counter[str], missing: Counter[str], *, dry_run: bool) -> None:
+    done = {way: topics.total(), "topics": topics, "missing_topics": missing, "dry_run": dry_run}
+    typer.echo(orjson.dumps(done, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
 
 
 def _by_topic(counts: Counter[str]) -> str:

@@ -163,7 +163,7 @@ def _load(source: Source | Pipe, plan: _Plan, settings: Settings, console: Conso
         )
         senders = Senders(delivery, plan.senders)
         try:
-            loader.run(senders, read_blocks(source))
+            loader.run(senders, read_blocks(source, plan.columns.has))
         finally:
             senders.close()  # what is unanswered is sent again by the next attempt, as the same events
         size = source.size or source.position

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from headwater import exact_json
 from headwater.cli.local import DataDir, local_settings
 from headwater.cli.tables import as_table, flattened
 from headwater.client.connection import connect
@@ -91,7 +92,7 @@ def query(
         Console(stderr=True).print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
         raise typer.Exit(1) from None
     if output == "json":
-        sys.stdout.write(orjson.dumps(result.value).decode() + "\n")
+        sys.stdout.write(exact_json.dumps(result.value).decode() + "\n")
     elif output == "csv":
         write_csv(result)
     else:
@@ -155,4 +156,6 @@ def write_csv(result: Result) -> None:
     writer.writerow(names)
     for row in flat:
         values = (row.get(name) for name in names)
-        writer.writerow(orjson.dumps(value).decode() if isinstance(value, list | bool) else value for value in values)
+        writer.writerow(
+            exact_json.dumps(value).decode() if isinstance(value, list | bool) else value for value in values
+        )

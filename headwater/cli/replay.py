@@ -3,6 +3,7 @@
 import time
 from typing import Annotated
 
+import orjson
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -27,6 +28,7 @@ def replay(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say how many events it would be, and do nothing.")
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")] = False,
     data_dir: DataDir = None,
 ) -> None:
     """Process events once more that were collected between two times, as after an add-on was mended.
@@ -64,6 +66,10 @@ def replay(
         raise typer.Exit(INTERRUPTED) from None
     finally:
         plane.stop()
+    if as_json:
+        told = {"events": report.copied, "left_out": report.left_out, "dry_run": dry_run}
+        typer.echo(orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
+        return
     typer.echo(f"{report.copied} events {'would' if dry_run else 'will'} be processed again.")
     if report.left_out:
         typer.echo("Left out: " + ", ".join(f"{count} {why}" for why, count in sorted(report.left_out.items())) + ".")

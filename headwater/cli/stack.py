@@ -43,17 +43,21 @@ def up(
     folder = settings.data_dir
     with explained(OSError):
         running = is_running(folder)
-    if running:
-        typer.echo(f"A stack runs in {folder} already; nothing was changed.")
-        return
     with explained():
         from headwater.control.model import ControlError
         from headwater.local.deployment import DeploymentError
         from headwater.local.kafka_files import fetch_kafka
         from headwater.local.maven import MavenError
         from headwater.local.ports import PortError
-        from headwater.local.stack import StackOptions, run_stack, start_in_background
+        from headwater.local.stack import StackOptions, run_stack, start_in_background, wait_until_started
         from headwater.local.supervisor import StackError
+
+    def already() -> None:
+        typer.echo(f"A stack runs in {folder} already; nothing was changed.")
+        if detach:
+            with Console(stderr=True).status("Waiting until it is ready"):
+                wait_until_started(folder)
+
     given = settings.model_fields_set
     options = StackOptions(
         settings,
@@ -62,6 +66,9 @@ def up(
         processors=processors,
     )
     with explained(StackError, MavenError, DeploymentError, PortError, ControlError, OSError):
+        if running:
+            already()
+            return
         try:
             if detach:
                 if options.kafka is None:
@@ -75,7 +82,7 @@ def up(
                 configure_logs(logging, "supervisor")
                 run_stack(options, lambda state: _welcome(state, settings))
         except AlreadyRunningError:
-            typer.echo(f"A stack runs in {folder} already; nothing was changed.")
+            already()
 
 
 def status(
@@ -87,8 +94,11 @@ def status(
         state = read_state(folder)
         running = is_running(folder)
     if state is None and running:
-        typer.echo(f"A stack in {folder} is just starting or ending: ask again.", err=True)
-        raise typer.Exit(1)
+        if as_json:
+            typer.echo(json.dumps(public(None), indent=2))
+        else:
+            typer.echo(f"A stack in {folder} is just starting or ending: ask again.")
+        return
     if state is None:
         typer.echo(f"No stack runs in {folder}. Start one with `headwater up`.", err=True)
         left = last_state(folder)
@@ -100,7 +110,10 @@ def status(
     else:
         console = Console()
         console.print(_services_table(state))
-        console.print(_live_table(state))
+        if (
+            state.services.get("http") and state.services["http"].ready
+        ):  # else it may hang, and this is to answer all the same
+            console.print(_live_table(state))
 
 
 def down(data_dir: DataDir = None) -> None:
@@ -114,14 +127,16 @@ def down(data_dir: DataDir = None) -> None:
     typer.echo(f"Stopped the stack in {folder}." if stopped else f"No stack runs in {folder}.")
 
 
-def public(state: State) -> dict[str, Any]:
-    """What `status --json` prints."""
-    names = ("ready", "url", "project_id", "master_key", "write_key", "read_key", "kafka", "clickhouse", "database")
+def public(state: State | None) -> dict[str, Any]:
+    """What `status --json` prints; None is of a stack of which nothing is known yet."""
+    names = ("url", "project_id", "master_key", "write_key", "read_key", "kafka", "clickhouse", "database")
+    if state is None:
+        return {"ready": False} | dict.fromkeys(names) | {"services": {}}
     services = {
         name: {key: value for key, value in asdict(service).items() if key != "created"}
         for name, service in state.services.items()
     }
-    return {name: getattr(state, name) for name in names} | {"services": services}
+    return {"ready": state.ready} | {name: getattr(state, name) for name in names} | {"services": services}
 
 
 def minute_counts(live: dict[str, Any], now: datetime) -> list[tuple[str, int, int, int, str]]:

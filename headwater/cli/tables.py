@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
 from rich.markup import escape
 from rich.table import Table
 
+from headwater import exact_json
 from headwater.query import Result
 from headwater.query.definition import Definition
 from headwater.query.result import bounds
@@ -49,7 +49,7 @@ def as_text(value: Any, *, grouped: bool) -> str:
         return (f"{value:,.4f}" if grouped else f"{value:.4f}").rstrip("0").rstrip(".")
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}" if grouped else str(value)
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
+    return value if isinstance(value, str) else exact_json.dumps(value).decode()
 
 
 def flattened(row: dict[str, Any], parent: str = "") -> dict[str, Any]:

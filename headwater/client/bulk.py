@@ -1,6 +1,7 @@
 """Writes: many events a request, with an answer per event; in the bulk route's form, or in another that its caller makes."""
 
 import gzip
+import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,9 @@ GZIP_FROM = 2_000  # bytes; smaller bodies are not worth it
 PIECE_BYTES = 65_536  # of a body that are sent at once; what urllib3 calls connect is the limit of each, too
 TIMEOUT = urllib3.Timeout(connect=10.0, read=30.0)
 IDLE_SECONDS = 5.0  # a connection that was not used for so long may be forgotten on its way
+
+
+log = logging.getLogger("headwater.client")
 
 
 class RequestError(Exception):
@@ -56,8 +60,12 @@ class HttpSend:
         *,
         connections: int,
         retry_seconds: float,
+        patient: bool = False,
         backfill: bool = False,
     ) -> None:
+        """`patient`: what is no answer of Headwater's, as a proxy's may be, is no answer at all, and the request is made again."""
+        self._patient = patient
+        self._told = False
         self._here = is_loopback(url)
         self._retry_seconds = retry_seconds
         self._headers = {"Authorization": write_key}
@@ -93,7 +101,7 @@ class HttpSend:
             body = gzip.compress(body, compresslevel=1)
             headers["Content-Encoding"] = "gzip"
         try:
-            response = retrying(self._retry_seconds, stop)(lambda: answered(self._post(path, body, headers), WRITES))
+            response = retrying(self._retry_seconds, stop)(lambda: self._answer(path, body, headers))
         except (TryLaterError, urllib3.exceptions.HTTPError) as error:
             raise RequestError("Unreachable", f"Not accepted: {str(error) or type(error).__name__}.") from None
         if response.status_code != httpx.codes.OK:
@@ -106,12 +114,26 @@ class HttpSend:
         if self._manager is not None:
             self._manager.clear()
 
-    def _post(self, path: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
+    def _answer(self, path: str, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
+        """The answer to one attempt. Raises TryLaterError, and urllib3's errors."""
+        response = answered(self._post(path, body, headers), WRITES)
+        if self._patient and not _is_headwaters(response):
+            if not self._told:
+                self._told = True
+                log.warning(
+                    "%s answered %d, and not as Headwater does: what waits is sent until it does",
+                    self._url,
+                    response.status_code,
+                )
+            raise TryLaterError(response)
+        return response
+
+    def _post(self, path: str, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
         reply = self._connected().urlopen(
             "POST",
             self._target + path,
             body=[body[start : start + PIECE_BYTES] for start in range(0, len(body), PIECE_BYTES)],
-            headers=headers | {"Content-Length": str(len(body))},
+            headers={**headers, "Content-Length": str(len(body))},
             redirect=False,
             retries=False,
             assert_same_host=False,
@@ -178,6 +200,19 @@ def refusals(response: httpx.Response, counts: Mapping[str, int]) -> Iterator[Re
                 yield Refusal(
                     name, place, str(error.get("name", "Error")), str(error.get("description", "")), refused=True
                 )
+
+
+def _is_headwaters(response: httpx.Response) -> bool:
+    """Whether a reply has the form of an answer to a write: results by collection, or an error with its name."""
+    try:
+        reply = orjson.loads(response.content)
+    except ValueError:
+        return False
+    if not isinstance(reply, dict):
+        return False
+    if response.status_code == httpx.codes.OK:
+        return bool(reply) and all(isinstance(results, list) for results in reply.values())
+    return isinstance(reply.get("error_code"), str)
 
 
 def _failed(event: Event, name: str, description: str, *, refused: bool) -> FailedEvent:

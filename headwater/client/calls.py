@@ -11,7 +11,8 @@ from urllib.parse import quote, urlencode
 import httpx
 import orjson
 
-from headwater.client.http import Call, Deleted, exact
+from headwater import exact_json
+from headwater.client.http import Call, Deleted
 from headwater.client.questions import Filtering, Timeframe
 from headwater.query import QueryError, Result
 from headwater.query.definition import parse_definition
@@ -26,12 +27,16 @@ def live() -> Call[Json]:
 
 def collections() -> Call[list[str]]:
     """The names of the collections."""
-    return Call("GET", "/events?include_schema=false", lambda reply: [one["name"] for one in exact(reply.content)])
+    return Call(
+        "GET", "/events?include_schema=false", lambda reply: [one["name"] for one in exact_json.loads(reply.content)]
+    )
 
 
 def schema(collection: str) -> Call[dict[str, str]]:
     """The types of a collection's properties."""
-    return Call("GET", f"/events/{_quoted(collection)}", lambda reply: dict(exact(reply.content)["properties"]))
+    return Call(
+        "GET", f"/events/{_quoted(collection)}", lambda reply: dict(exact_json.loads(reply.content)["properties"])
+    )
 
 
 def latest(collection: str) -> Call[list[Json]]:
@@ -58,7 +63,7 @@ def extract_to_file(
     body = _plain({"event_collection": collection, **own, **parameters})
 
     def read(reply: httpx.Response) -> Json:
-        about: Json = exact(reply.content)["extraction"]
+        about: Json = exact_json.loads(reply.content)["extraction"]
         return about
 
     return Call("POST", "/queries/extraction", read, body, repeatable=False)
@@ -66,14 +71,14 @@ def extract_to_file(
 
 def extractions() -> Call[list[Json]]:
     """The extractions into files."""
-    return Call("GET", "/extractions", lambda reply: list(exact(reply.content)["extractions"]))
+    return Call("GET", "/extractions", lambda reply: list(exact_json.loads(reply.content)["extractions"]))
 
 
 def is_written(extraction_id: str) -> Call[bool]:
     """Whether the file of an extraction is there. Reading it raises QueryError where it could not be written."""
 
     def read(reply: httpx.Response) -> bool:
-        about = exact(reply.content)
+        about = exact_json.loads(reply.content)
         if about["status"] == "failed":
             raise QueryError(about["error"]["error_code"], about["error"]["message"])
         return bool(about["status"] == "done")
@@ -130,7 +135,7 @@ def saved_result(name: str) -> Call[Result]:
     """The result of a saved query."""
 
     def read(reply: httpx.Response) -> Result:
-        body = exact(reply.content)
+        body = exact_json.loads(reply.content)
         query = body["query"]
         definition = parse_definition(query["analysis_type"], query, _now())
         return Result(body["result"], definition, metadata=body.get("execution_metadata"))
@@ -145,7 +150,7 @@ def delete_saved_query(name: str) -> Call[None]:
 
 def datasets() -> Call[list[Json]]:
     """The definitions of all datasets."""
-    return Call("GET", "/datasets", lambda reply: list(exact(reply.content)["datasets"]))
+    return Call("GET", "/datasets", lambda reply: list(exact_json.loads(reply.content)["datasets"]))
 
 
 def dataset(name: str) -> Call[Json]:
@@ -170,7 +175,7 @@ def dataset_result(name: str, index_by: Any, timeframe: Timeframe) -> Call[Resul
     asked = urlencode({name: _text(value) for name, value in given.items()})
 
     def read(reply: httpx.Response) -> Result:
-        body = exact(reply.content)
+        body = exact_json.loads(reply.content)
         query = body["metadata"]["dataset"]["query"]
         definition = parse_definition(query["analysis_type"], query | {"timeframe": given["timeframe"]}, _now())
         return Result(body["result"], definition)
@@ -229,17 +234,17 @@ def _check(method: str, parameters: Filtering) -> None:
 
 
 def _object(reply: httpx.Response) -> Json:
-    value: Json = exact(reply.content)
+    value: Json = exact_json.loads(reply.content)
     return value
 
 
 def _list(reply: httpx.Response) -> list[Json]:
-    value: list[Json] = exact(reply.content)
+    value: list[Json] = exact_json.loads(reply.content)
     return value
 
 
 def _result(reply: httpx.Response) -> list[Json]:
-    value: list[Json] = exact(reply.content)["result"]
+    value: list[Json] = exact_json.loads(reply.content)["result"]
     return value
 
 

@@ -13,8 +13,8 @@ from headwater.client.context import Context
 from headwater.client.errors import ConnectError, there
 from headwater.client.http import Call, Deleted, HttpTransport
 from headwater.client.questions import Filtering, Questions, Time, Timeframe
-from headwater.client.sending import EXIT_SECONDS, Sending
-from headwater.client.writer import Writer
+from headwater.client.sending import Sending
+from headwater.client.writer import EXIT_SECONDS, Writer
 from headwater.query import Result
 
 T = TypeVar("T")

@@ -69,7 +69,7 @@ def connect(
     queue_bytes: int = QUEUE_BYTES,
     batch_events: int = BATCH_EVENTS,
     linger: float = LINGER_SECONDS,
-    senders: int = SENDERS,
+    senders: int | None = None,
     retry_seconds: float = RETRY_SECONDS,
     spool: str | Path | None = None,
     spool_bytes: int = SPOOL_BYTES,
@@ -93,10 +93,10 @@ def connect(
     on_error: called in a background thread with a FailedEvent for each event that was not accepted.
     when_full: what `add_event` does while `queue_bytes` of events wait: `block` or `raise`.
     batch_events, linger: a request goes out with this many events (at most 5,000), or after this many seconds.
-    senders: requests in flight at once; 1 keeps the order of events. For HTTP.
+    senders: requests in flight at once, 2 where not given; 1 keeps the order of events, and is what a spool has where not given. For HTTP.
     retry_seconds: how long an event is tried again before it is given up.
     spool: a folder in which events are kept, in place of memory, until they are answered, so that they survive the end of this
-    process and a collector that is away, however long: an event that nobody answers is not given up, and `close` (which waits 10 s
+    process and a collector that is away, however long: an event that no Headwater answers is not given up (a proxy's page is no answer), and `close` (which waits 10 s
     where it is told no time) leaves it there. The next client with the same folder sends what is left first, with the
     ids and times that it had. An event is safe from the end of the process, by SIGKILL too, when `add_event` returns, and from
     a loss of power a second later. One process at a time; a forked child gets ConnectError from `add_event` while its parent
@@ -113,10 +113,7 @@ def connect(
         raise ValueError(f"transport is {transport!r}: it is 'http' or 'kafka'")
     if spool is not None and transport == "kafka":
         raise ValueError(f"spool is {str(spool)!r}: events go to a spool on their way over HTTP only, not to Kafka")
-    if not 1 <= batch_events <= 5_000:
-        raise ValueError(f"batch_events is {batch_events}: a request takes 1 to 5,000 events")
-    if when_full not in ("block", "raise"):
-        raise ValueError(f"when_full is {when_full!r}: it is 'block' or 'raise'")
+    _check_sending(batch_events, senders, when_full)
     own = Context(context)
     base = settings or load_settings()
     target = find_target(
@@ -181,6 +178,11 @@ def connect_async(
     context: Mapping[str, Any] | None = None,
     on_error: OnError | None = None,
     when_full: WhenFull = "block",
+    queue_bytes: int = QUEUE_BYTES,
+    batch_events: int = BATCH_EVENTS,
+    linger: float = LINGER_SECONDS,
+    senders: int | None = None,
+    retry_seconds: float = RETRY_SECONDS,
     spool: str | Path | None = None,
     spool_bytes: int = SPOOL_BYTES,
     backfill: bool = False,
@@ -190,19 +192,28 @@ def connect_async(
         async with headwater.connect_async() as hw:
             print((await hw.count("purchases")).value)
 
-    The arguments are as in `connect`, and so is what is found where they are not given; `when_full="block"` lets other tasks
+    The arguments are as in `connect`, whose `transport="kafka"` and `clickhouse` this has not, and so is what is found where they are not given; `when_full="block"` lets other tasks
     run while `add_event` waits. With a `spool`, this call reads it and `add_event` writes to a file, for some microseconds. Not to be
     awaited itself: it opens no connection. Raises ConnectError as `connect` does.
     """
-    if when_full not in ("block", "raise"):
-        raise ValueError(f"when_full is {when_full!r}: it is 'block' or 'raise'")
+    _check_sending(batch_events, senders, when_full)
     own = Context(context)
     base = settings or load_settings()
     folder = Path(data_dir) if data_dir is not None else base.data_dir
     keys = write_key or master_key, read_key or master_key
     target = find_target(base, Target(url, project_id, *keys, None, folder, master_key))
     writer = http_writer(
-        target, when_full="raise", on_error=on_error, spool=spool, spool_bytes=spool_bytes, backfill=backfill
+        target,
+        when_full="raise",
+        on_error=on_error,
+        queue_bytes=queue_bytes,
+        batch_events=batch_events,
+        linger=linger,
+        senders=senders,
+        retry_seconds=retry_seconds,
+        spool=spool,
+        spool_bytes=spool_bytes,
+        backfill=backfill,
     )
     transport = target.missing("url", "project_id", "read_key") or AsyncHttpTransport(
         str(target.url), str(target.project_id), str(target.read_key)
@@ -213,6 +224,16 @@ def connect_async(
     if isinstance(writer, ConnectError) and isinstance(transport, ConnectError):
         raise writer
     return AsyncClient(writer, transport, master, wait_for_room=when_full == "block", context=own)
+
+
+def _check_sending(batch_events: int, senders: int | None, when_full: WhenFull) -> None:
+    """Raises ValueError for arguments that say nothing."""
+    if not 1 <= batch_events <= 5_000:
+        raise ValueError(f"batch_events is {batch_events}: a request takes 1 to 5,000 events")
+    if senders is not None and senders < 1:
+        raise ValueError(f"senders is {senders}: it takes at least one")
+    if when_full not in ("block", "raise"):
+        raise ValueError(f"when_full is {when_full!r}: it is 'block' or 'raise'")
 
 
 def find_target(settings: Settings, given: Target | None = None, *, local: bool = True) -> Target:
@@ -258,25 +279,33 @@ def http_writer(
     *,
     when_full: WhenFull,
     on_error: OnError | None,
-    queue_bytes: int = QUEUE_BYTES,
-    batch_events: int = BATCH_EVENTS,
-    linger: float = LINGER_SECONDS,
-    senders: int = SENDERS,
-    retry_seconds: float = RETRY_SECONDS,
-    spool: str | Path | None = None,
-    spool_bytes: int = SPOOL_BYTES,
-    backfill: bool = False,
+    queue_bytes: int,
+    batch_events: int,
+    linger: float,
+    senders: int | None,
+    retry_seconds: float,
+    spool: str | Path | None,
+    spool_bytes: int,
+    backfill: bool,
 ) -> BatchingWriter | ConnectError:
     """A writer to a collector; the error where something that it needs is not known. Raises ConnectError and OSError where
     the spool cannot be had."""
+
+    threads = senders or (SENDERS if spool is None else 1)
 
     def make_queue() -> Queue:
         return MemoryQueue(queue_bytes) if spool is None else Spool(Path(spool), str(target.project_id), spool_bytes)
 
     return target.missing("url", "project_id", "write_key") or BatchingWriter(
-        lambda: http_send(target, senders, retry_seconds if spool is None else math.inf, backfill=backfill),
+        lambda: http_send(
+            target,
+            threads,
+            retry_seconds if spool is None else math.inf,
+            patient=spool is not None,
+            backfill=backfill,
+        ),
         make_queue,
-        threads=senders,
+        threads=threads,
         batch_events=batch_events,
         linger=linger,
         when_full=when_full,
@@ -284,8 +313,10 @@ def http_writer(
     )
 
 
-def http_send(target: Target, connections: int, retry_seconds: float = RETRY_SECONDS, *, backfill: bool) -> HttpSend:
-    """What sends requests to a collector, of so many threads at once. Raises ConnectError where something that it needs is not known."""
+def http_send(
+    target: Target, connections: int, retry_seconds: float = RETRY_SECONDS, *, patient: bool = False, backfill: bool
+) -> HttpSend:
+    """What sends requests to a collector, of so many threads at once; `patient` as HttpSend has it. Raises ConnectError where something that it needs is not known."""
     there(target.missing("url", "project_id", "write_key"))
     return HttpSend(
         str(target.url),
@@ -293,6 +324,7 @@ def http_send(target: Target, connections: int, retry_seconds: float = RETRY_SEC
         str(target.write_key),
         connections=connections,
         retry_seconds=retry_seconds,
+        patient=patient,
         backfill=backfill,
     )
 

@@ -2,8 +2,6 @@
 
 import asyncio
 import ipaddress
-import json
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,14 +14,13 @@ from typing import Any, Generic, TypeVar
 import httpx
 import orjson
 
+from headwater import exact_json
 from headwater.client.retry import QUERIES, TryLaterError, answered, retrying, retrying_async
 from headwater.query import Result
 from headwater.query.definition import parse_definition
 from headwater.query.errors import QueryError
 
 T = TypeVar("T")
-
-_LONG_INTEGER = re.compile(rb"[0-9]{19}")
 
 QUERY_TIMEOUT = httpx.Timeout(310.0, connect=5.0)  # a query may run for 300 seconds
 QUERY_RETRY_SECONDS = 10.0
@@ -72,7 +69,7 @@ def question(analysis: str, params: Mapping[str, Any]) -> Call[Result]:
     definition = parse_definition(analysis, params, now=time.time_ns() // 1_000_000)
 
     def read(response: httpx.Response) -> Result:
-        reply = exact(response.content)
+        reply = exact_json.loads(response.content)
         metadata = reply.pop("execution_metadata", None)
         return Result(reply if analysis == "funnel" else reply["result"], definition, metadata=metadata)
 
@@ -185,11 +182,6 @@ def refusal(response: httpx.Response) -> QueryError:
     except (ValueError, KeyError, TypeError):
         name, message = f"HTTP {response.status_code}", response.text[:200] or response.reason_phrase
     return QueryError(str(name), str(message), response.status_code)
-
-
-def exact(text: bytes) -> Any:
-    """The JSON value of an answer. A sum may need more than the 64 bits in which orjson keeps integers exact."""
-    return json.loads(text) if _LONG_INTEGER.search(text) else orjson.loads(text)
 
 
 def is_loopback(url: str) -> bool:

@@ -10,8 +10,6 @@ from headwater.client.event import Event, make_event
 from headwater.client.questions import Time
 from headwater.client.writer import Writer
 
-EXIT_SECONDS = 10.0  # how long the interpreter's exit waits for unsent events
-
 
 class Sending:
     """The making of events, their counts, and their end. An error in the writer's place says why it is missing: nothing was sent."""

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from headwater.client.queue import Batch, Queue
 
 BATCH_BYTES = 262_144  # of larger requests each event costs the collector half as much again: they fit no cache
 EVENT_BYTES = 9_900_000  # with its envelope an event must fit into one body of 10 MB
+EXIT_SECONDS = 10.0  # how long the end of a process waits for unsent events
 KEPT_SECONDS = 10.0  # how long closing waits for answers where what is unanswered is kept
 
 # The standard library's logging: a library writes nothing to an application's stdout, whatever it has configured.
@@ -118,6 +120,12 @@ class BatchingWriter:
         if self._queue.waiting:
             self._start_sender()
 
+    def _end_with_child(self) -> None:
+        """See that a child of multiprocessing sends what it has before it ends: it leaves what `atexit` was told undone."""
+        util = sys.modules.get("multiprocessing.util")  # such a child has it
+        if util is not None:
+            util.Finalize(None, self.close, (EXIT_SECONDS,), exitpriority=0)
+
     @property
     def pending(self) -> int:
         """Events that are added and not yet answered."""
@@ -140,6 +148,7 @@ class BatchingWriter:
         """
         if self._process != os.getpid():
             self._start_empty()
+            self._end_with_child()
         with self._lock:
             if len(event.payload) > EVENT_BYTES:
                 raise too_large(event)

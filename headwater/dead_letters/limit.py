@@ -14,9 +14,11 @@ import structlog
 from headwater.metrics import dead_letter_limit_reached
 
 STRETCH = 1_000  # records of a project over which, and over the stretch before it, its ratio is taken
-HEARD_SECONDS = 300.0  # for so long after a record came through its project is taken to work
+HEARD_SECONDS = 30.0  # for so long after a record came through its project is taken to work
 FEW = 10  # failures in a row that say nothing of a project
-SEEN_SECONDS = 10.0  # how long a service that stops is there, not ready, for its metric to be read
+STOPPED_SECONDS = (
+    300.0  # how long a service that stops is there, not ready, until it ends, is started again and tries anew
+)
 HOLD_SECONDS = 5.0  # how long failures in a row may stay unsettled while it is open whether they reach the limit
 
 Counts = Mapping[str | None, int]  # records by project; None for those of which only we know nothing: an unknown schema

@@ -15,7 +15,7 @@ class Columns:
         self._paths: dict[str, tuple[str, ...]] = {}
         for text in maps:
             column, equals, name = text.partition("=")
-            if not equals or not column or column in self._paths:
+            if not equals or column in self._paths:
                 raise FormatError(f"--map {text!r} is not COLUMN=PROPERTY, once for each column")
             self._paths[column] = tuple(name.split(".")) if name else ()
             try:
@@ -23,6 +23,10 @@ class Columns:
                     check_property_name(part)
             except RuleError as error:
                 raise FormatError(f"--map {text!r}: {error.description}") from None
+
+    def has(self, column: str) -> bool:
+        """Whether a column gets another name or is left out."""
+        return column in self._paths
 
     @property
     def changed(self) -> bool:

@@ -14,7 +14,7 @@ BATCH_ROWS = 5_000
 def parquet_rows(content: IO[bytes]) -> Iterator[tuple[int, dict[str, Any] | None, str]]:
     """For every row its number from 1, its properties, or None and what is wrong with it.
 
-    A null and a float that is not a number are no property, as an empty cell of CSV is none. Times are ISO 8601, those without a
+    A null and a float that is not a number are no property, as an empty cell of CSV is none. Times are ISO 8601 with microseconds, those without a
     zone UTC; a decimal is a number, an integer where it is whole; bytes are text where they are UTF-8. Raises FormatError.
     """
     try:
@@ -24,15 +24,53 @@ def parquet_rows(content: IO[bytes]) -> Iterator[tuple[int, dict[str, Any] | Non
         raise FormatError("Parquet needs pyarrow: pip install 'headwater[parquet]'") from None
     number = 0
     try:
-        for batch in ParquetFile(content).iter_batches(BATCH_ROWS):
-            for row in batch.to_pylist():
+        file = ParquetFile(content)
+        schema = _in_microseconds(file.schema_arrow)
+        for batch in file.iter_batches(BATCH_ROWS):
+            for row in _rows(batch if batch.schema.equals(schema) else batch.cast(schema, safe=False)):
                 number += 1
                 try:
+                    if isinstance(row, Exception):
+                        raise row
                     yield number, {name: plain(value) for name, value in row.items() if not _missing(value)}, ""
-                except ValueError as error:
+                except (ValueError, OverflowError) as error:
                     yield number, None, str(error)
     except ArrowException as error:
         raise FormatError(f"row {number + 1} is not readable Parquet: {error}") from None
+
+
+def _rows(batch: Any) -> Iterator[dict[str, Any] | Exception]:
+    """The rows of a batch; for one with a value that Python does not have, such as the year 10000, the error."""
+    try:
+        yield from batch.to_pylist()
+    except (ValueError, OverflowError):
+        for number in range(batch.num_rows):
+            try:
+                [row] = batch.slice(number, 1).to_pylist()
+            except (ValueError, OverflowError) as error:
+                row = error
+            yield row
+
+
+def _in_microseconds(schema: Any) -> Any:
+    """The schema with microseconds in the place of nanoseconds, which Python's times do not have."""
+    import pyarrow
+
+    def coarser(kind: Any) -> Any:
+        types = pyarrow.types
+        if types.is_timestamp(kind) and kind.unit == "ns":
+            return pyarrow.timestamp("us", kind.tz)
+        if types.is_time64(kind) and kind.unit == "ns":
+            return pyarrow.time64("us")
+        if types.is_duration(kind) and kind.unit == "ns":
+            return pyarrow.duration("us")
+        if types.is_list(kind):
+            return pyarrow.list_(kind.value_field.with_type(coarser(kind.value_type)))
+        if types.is_struct(kind):
+            return pyarrow.struct([field.with_type(coarser(field.type)) for field in kind])
+        return kind
+
+    return pyarrow.schema([field.with_type(coarser(field.type)) for field in schema])
 
 
 def plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any, NamedTuple, TypeAlias
@@ -70,10 +71,10 @@ def _read_line(number: int, key: str, line: bytes) -> Row | None:
     return Row(number, key, properties)
 
 
-def read_blocks(source: Source | Pipe) -> Iterator[Iterable[Row]]:
+def read_blocks(source: Source | Pipe, mapped: Callable[[str], bool] = lambda column: False) -> Iterator[Iterable[Row]]:
     """Every row, in order, in blocks, each to be read to its end before the next; blank lines are none. Raises FormatError, OSError, and EOFError for a cut gzip file.
 
-    Of what is piped, a block is what has come.
+    Of what is piped, a block is what has come. A CSV column's name may be against the rules where it is `mapped` to another.
 
     CSV has a header and commas; an empty cell is no property. A column is numbers when all its cells are (without leading
     zeros, so `02134` stays text), booleans when all are true or false, else text: that takes one reading more. Parquet is as
@@ -95,7 +96,7 @@ def read_blocks(source: Source | Pipe) -> Iterator[Iterable[Row]]:
             )
     else:
         with source.open() as content:
-            header, readers = _columns(content)
+            header, readers = _columns(content, mapped)
         with source.open() as content:
             yield from _blocks(_csv(content, header, readers, source.row_key))
 
@@ -131,15 +132,17 @@ def _csv(content: IO[bytes], header: list[str], readers: list[Read], row_key: Ca
         )
 
 
-def _columns(content: IO[bytes]) -> tuple[list[str], list[Read]]:
+def _columns(content: IO[bytes], mapped: Callable[[str], bool]) -> tuple[list[str], list[Read]]:
     """The header of a CSV file and how each of its columns is read. Raises FormatError for a header that names no properties."""
     records = _records(content)
     _, header = next(records)
     for name in header:
         try:
-            check_property_name(name)
+            if not mapped(name):
+                check_property_name(name)
         except RuleError as error:
-            raise FormatError(f"its header cannot be used: {error.description}") from None
+            way_out = f"--map {shlex.quote(name)}=PROPERTY gives it another name"
+            raise FormatError(f"its header cannot be used: {error.description} {way_out}") from None
     if len(set(header)) != len(header):
         raise FormatError("its header names a column twice")
     numbers = set(range(len(header)))

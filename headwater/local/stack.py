@@ -73,8 +73,8 @@ def run_stack(options: StackOptions, on_ready: Callable[[State], None]) -> None:
     """
     check_data_dir(options)
     data_dir = options.data_dir
-    jars = fetch_kafka() if options.kafka is None else None
     with hold(data_dir), closing(Ports()) as ports:
+        jars = fetch_kafka() if options.kafka is None else None
         ended = end_left_over(data_dir)
         if ended:
             log.warning("ended what a killed supervisor had left", processes=ended)
@@ -144,6 +144,16 @@ def start_in_background(options: StackOptions) -> State:
         raise StackError(state.failure)
     said = log_file.read_bytes()[logged_before:].decode(errors="replace").strip().splitlines()
     raise StackError(said[-1] if said else f"the supervisor ended with exit code {process.returncode}: see {log_file}")
+
+
+def wait_until_started(data_dir: Path) -> None:
+    """Block until the stack that runs in a data directory has been ready. Raises StackError when it ends before."""
+    while is_running(data_dir):
+        state = last_state(data_dir)
+        if state is not None and state.started:
+            return
+        time.sleep(POLL_SECONDS)
+    raise StackError(f"the stack that was starting in {data_dir} has ended: see {data_dir / 'logs' / 'supervisor.log'}")
 
 
 def stop_stack(data_dir: Path) -> bool:

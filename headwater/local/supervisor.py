@@ -274,6 +274,8 @@ class Supervisor:
     def _stop_all(self) -> None:
         """End the services, those that others need last; all of a stage at once."""
         self._stop.set()
+        self._state = replace(self._state, ready=False)
+        self._write()
         for stage in sorted({one.service.stage for one in self._supervised}, reverse=True):
             ending = [one for one in self._supervised if one.service.stage == stage]
             for one in ending:

@@ -102,14 +102,18 @@ class _Search:
 
     def _look_in_letters(self) -> None:
         topic = topics.dead_letters_topic(self._settings)
-        records, oldest = 0, None
+        records, unreadable, oldest = 0, 0, None
         ledger, wanted = Ledger(), set()
         try:
             for record in read_records(self._settings, ANSWER_SECONDS):
                 enter(ledger, record)
                 if is_outcome(record):
                     continue
-                letter = letter_of(record)
+                try:
+                    letter = letter_of(record)
+                except CodecError:  # somebody's, or a later version's
+                    unreadable += 1
+                    continue
                 records += 1
                 oldest = letter["failed_at"] if oldest is None else min(oldest, letter["failed_at"])
                 if is_letter_of(self._wanted, letter):
@@ -121,7 +125,9 @@ class _Search:
                 self.found.letters.append(entry.letter)
                 if entry.outcome is not None:
                     self.found.outcomes[entry.letter["id"]] = entry.outcome
-        self.found.searched.append(Searched(topic, records, oldest))
+        self.found.searched.append(
+            Searched(topic + (f" ({unreadable} records are no letters)" if unreadable else ""), records, oldest)
+        )
 
     def _look_in_raw(self) -> None:
         match = RawMatch(self._wanted)

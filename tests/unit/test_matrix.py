@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.matrix import report
-from tests.faults.matrix.referee import PASS
+from tests.faults.matrix.referee import ERROR, PASS
 from tests.faults.matrix.running import Runner
 from tests.faults.matrix.scene import Fault, Run
 
@@ -38,6 +38,12 @@ def test_what_was_written_is_read_again_and_only_the_rest_is_run(
         had += runner.run(FAULTS, 3, [*had])
     assert [(run.fault, run.moment) for run in had] == asked
     assert asked == [(fault.name, moment) for fault in FAULTS for moment in fault.moments]
+
+
+def test_of_what_nothing_was_found_out_is_run_again(tmp_path: Path) -> None:
+    runs = [Run("one", "steady", PASS, [], 1.5), Run("one", "burst", ERROR, ["no stack"])]
+    report.write(report.document(report.heading(), FAULTS, runs), tmp_path / "runs.json")
+    assert report.resume(tmp_path / "runs.json")[1] == runs[:1]
 
 
 @pytest.mark.parametrize(("name", "member"), [("versions", "headwater"), ("machine", "cpu")])

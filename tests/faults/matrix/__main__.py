@@ -59,11 +59,13 @@ def main() -> int:
     except (OSError, ValueError) as error:
         parser.error(f"--resume: {error}")
     console.print(f"Every run is in {path}", soft_wrap=True)
+    # What a run that is gone on with has of other faults stays in its file.
+    told = [fault for fault in everything if fault in chosen or any(run.fault == fault.name for run in runs)]
     with Runner(console.print, short=arguments.short) as runner:
         for run in runner.run(chosen, times, [*runs]):
             runs.append(run)
-            report.write(report.document(heading, chosen, runs), path)
-    document = report.document(heading, chosen, runs)
+            report.write(report.document(heading, told, runs), path)
+    document = report.document(heading, told, runs)
     report.show(console, document)
     if len(chosen) == len(everything) and not arguments.short:
         report.publish(document)

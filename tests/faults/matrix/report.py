@@ -78,7 +78,7 @@ def write(written: dict[str, Any], path: Path) -> None:
 
 
 def resume(path: Path) -> tuple[dict[str, Any], list[Run]]:
-    """What `write` left of a run that ended before its time: its heading, and its runs.
+    """What `write` left of a run that ended before its time: its heading, and its runs, but for those of which nothing was found out.
 
     Raises ValueError where it is of another commit or machine: half a table would be of something else. OSError without the file.
     """
@@ -90,7 +90,7 @@ def resume(path: Path) -> tuple[dict[str, Any], list[Run]]:
     ):
         if then != is_now:
             raise ValueError(f"{path} is of {name} {then}, this is {is_now}: begin anew")
-    runs = [Run(**run) for fault in written["faults"] for run in fault["runs"]]
+    runs = [Run(**run) for fault in written["faults"] for run in fault["runs"] if run["outcome"] != ERROR]
     return {name: written[name] for name in now}, runs
 
 

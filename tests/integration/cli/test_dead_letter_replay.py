@@ -107,10 +107,14 @@ def listed(*arguments: str) -> list[dict[str, Any]]:
 def test_a_replay_is_the_record_as_it_was_and_is_done_once(settings: Settings) -> None:
     first, other = letter(settings, 1), letter(settings, 2, "unreadable")
     give_up(settings, first, other, first | {"failed_at": 1_700_000_009_500})
-    assert "Say which" in run("replay", code=2)
+    assert "Say which" in run("discard", code=2)
+    assert "2 dead letters would be replayed" in run("replay", "--dry-run")
+    planned = orjson.loads(run("replay", "--reason", "addon_failed", "--dry-run", "--json"))
+    assert planned == {"replayed": 1, "topics": {raw_topic(settings): 1}, "missing_topics": {}, "dry_run": True}
     assert "1 dead letters would be replayed" in run("replay", "--reason", "addon_failed", "--dry-run")
     assert not places(written_again(settings), 1, 2)
-    assert "1 dead letters replayed" in run("replay", "--reason", "addon_failed")
+    done = orjson.loads(run("replay", "--reason", "addon_failed", "--json"))
+    assert done == planned | {"dry_run": False}
     (record,) = [one for one in written_again(settings) if one.key() == b"key-1"]
     assert (record.value(), record.partition()) == (b"value-1", 1)
     assert headers_of(record)[0] == ("id", b"order-1")
@@ -118,6 +122,7 @@ def test_a_replay_is_the_record_as_it_was_and_is_done_once(settings: Settings) -
         raw_topic(settings), 1, 1, 1_700_000_000_001, attempt=2
     )
     assert "none of 1 dead letters is open" in run("replay", "--reason", "addon_failed")
+    assert orjson.loads(run("replay", "--reason", "addon_failed", "--json"))["replayed"] == 0
     assert "none of 1 dead letters is open" in run("discard", "--id", first["id"])
     assert places(written_again(settings), 1, 2) == [1]
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -173,6 +174,34 @@ def test_a_forked_child_sends_its_own_events_and_not_its_parents(collector: Coll
     subprocess.run([sys.executable, "-c", script], env=environment(collector.settings) | own, check=True, timeout=60)
     who = [orjson.loads(r["properties"])["who"] for r in raw_records(collector.settings, collector.project.id)]
     assert sorted(who) == ["child", "parent"]
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_a_child_of_multiprocessing_sends_what_it_has_before_it_ends(
+    collector: Collector, tmp_path: Path, method: str
+) -> None:
+    """Such a child runs nothing that was told to `atexit`."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import multiprocessing, headwater\n"
+        "hw = headwater.connect(linger=60)\n"
+        "def work(n): hw.add_event('visits', {'who': n})\n"
+        "if __name__ == '__main__':\n"
+        "    hw.add_event('visits', {'who': 0})\n"
+        f"    context = multiprocessing.get_context({method!r})\n"
+        "    children = [context.Process(target=work, args=(n,)) for n in (1, 2)]\n"
+        "    for child in children: child.start()\n"
+        "    for child in children: child.join(60)\n"
+        "    assert [child.exitcode for child in children] == [0, 0]\n"
+    )
+    own = {
+        "HEADWATER_URL": collector.url,
+        "HEADWATER_PROJECT_ID": collector.project.id,
+        "HEADWATER_WRITE_KEY": collector.project.write_key,
+    }
+    subprocess.run([sys.executable, script], env=environment(collector.settings) | own, check=True, timeout=120)
+    who = [orjson.loads(r["properties"])["who"] for r in raw_records(collector.settings, collector.project.id)]
+    assert sorted(who) == [0, 1, 2]
 
 
 async def test_events_are_sent_without_blocking_the_loop(collector: Collector) -> None:

@@ -360,6 +360,8 @@ def test_pixels(collector: Collector, http: httpx.Client, project: Project) -> N
         answer = http.get("/v1/pixel/track", params=bad)
         assert (answer.status_code, answer.content[:3]) == (200, b"GIF")
     assert http.head("/v1/pixel/track", params=flat).status_code == 200
+    assert http.get("/v1/pixel/page/", params=flat | {"name": "Home"}).content[:3] == b"GIF"
+    assert len(stored(collector, project)["Viewed Home Page"]) == 1
     records = stored(collector, project)["Mail Opened"]
     assert [json.loads(record["properties"])["subject"] for record in records] == ["?>ü"] * 2
     assert {json.loads(record["properties"])["user_agent"] for record in records} == {"Mailer"}

@@ -390,6 +390,29 @@ def test_a_sink_whose_rows_are_all_refused_stops(settings: Settings, tmp_path: P
     assert committed(settings, collection) == letters["events"] < 200, "what batches before the last one had"
 
 
+def test_a_sink_that_reads_nothing_though_records_wait_is_not_ready(
+    settings: Settings, tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sinks.lag.STILL_SECONDS", 0.5)
+    collection = new_collection()
+    produce(settings, collection, [encoded(collection, {"n": 0})])
+    stop = threading.Event()
+    with running_sink(settings) as sink:
+        wait_until(lambda: committed(settings, collection) == 1, LIMIT)
+        watching = threading.Thread(target=watch_lag, args=(settings, sink, stop, 0.1))
+        watching.start()
+        try:
+            with monkeypatch.context() as patch:
+                patch.setattr(sink, "_read", lambda: time.sleep(0.05))
+                produce(settings, collection, [encoded(collection, {"n": n}) for n in (1, 2)])
+                wait_until(lambda: "2 records of 1 partitions wait in Kafka" in "".join(sink.problems()), LIMIT)
+            wait_until(lambda: not sink.problems(), LIMIT)
+        finally:
+            stop.set()
+            watching.join(LIMIT)
+    assert tables.count(collection) == 3
+
+
 def test_records_that_kafka_no_longer_has_are_counted_and_said(settings: Settings, tables: Tables) -> None:
     collection = new_collection()
     produce(settings, collection, [encoded(collection, {"n": n}) for n in range(20)])

@@ -181,6 +181,7 @@ def test_history_waits_by_its_own_watermark(traced: Traced) -> None:
 
 
 def test_what_processors_and_sinks_gave_up_is_dead_with_its_reason(traced: Traced) -> None:
+    traced.write(dead_letters_topic(traced.settings), b"no letter", "k", partition=0)  # and hides none behind it
     collection, identity = traced.collection(), new_event_id()
     partition, offset = traced.raw(collection, identity)
     traced.processed(partition, offset)

@@ -68,6 +68,7 @@ def test_timeframes() -> None:
         (True, "true"),
         ("x", "x"),
         ([1, "a"], '[1,"a"]'),
+        ([2**64], "[18446744073709551616]"),
     ],
 )
 def test_cells(value: Any, text: str) -> None:

@@ -1,13 +1,17 @@
 """What `headwater status` shows."""
 
+import json
 import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from typer.testing import CliRunner
+
+from headwater.cli import app
 from headwater.cli.local import data_dir_option
 from headwater.cli.stack import minute_counts, public
-from headwater.local.state import ServiceState, State
+from headwater.local.state import ServiceState, State, hold
 
 NOW = datetime(2026, 11, 22, 18, 5, 30, tzinfo=UTC)
 
@@ -56,6 +60,16 @@ def test_the_json_of_a_stack_that_is_starting() -> None:
         "database": None,
         "services": {"kafka": {"pid": 4, "ready": False, "restarts": 2, "port": 19092}},
     }
+
+
+def test_a_stack_of_which_nothing_is_known_yet_runs_and_is_not_ready(tmp_path: Path) -> None:
+    arguments = ["status", "--json", "--data-dir", str(tmp_path)]
+    assert CliRunner().invoke(app, arguments).exit_code == 1
+    with hold(tmp_path):
+        result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    assert (said["ready"], said["url"], said["services"]) == (False, None, {})
 
 
 def test_commands_that_are_printed_can_be_pasted() -> None:

@@ -63,6 +63,42 @@ def test_retrying_ends_and_says_why() -> None:
     assert "503" in failures[0].description
 
 
+@pytest.mark.parametrize(
+    "page",
+    [
+        (404, {}, b"<html>not here</html>"),
+        (302, {"Location": "/login"}, b""),
+        (408, {}, b""),
+        (403, {}, b'{"message": "blocked"}'),
+        (200, {}, b"<html>log in</html>"),
+        (200, {}, b'{"status": "ok"}'),
+        (200, {}, b"[]"),
+    ],
+)
+def test_what_is_no_answer_of_headwaters_ends_nothing_for_the_patient(
+    page: tuple[int, dict[str, str], bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(page, page, GOOD) as server:
+        send = HttpSend(server.url, "0" * 24, "key", connections=1, retry_seconds=30, patient=True)
+        assert send(EVENTS, threading.Event()) == []
+        send.close()
+    assert len(server.bodies) == 3
+    [record] = [one for one in caplog.records if "not as Headwater does" in one.message]
+    assert str(page[0]) in record.message
+    with serving(page) as server:
+        send = sender(server.url, retry_seconds=0.3)
+        assert len(send(EVENTS, threading.Event())) == 2
+        send.close()
+
+
+def test_what_headwater_refuses_the_patient_hear_of() -> None:
+    refused = b'{"message": "No such key.", "error_code": "UnauthorizedError"}'
+    with serving((401, {}, refused)) as server:
+        send = HttpSend(server.url, "0" * 24, "key", connections=1, retry_seconds=30, patient=True)
+        assert [failure.name for failure in send(EVENTS, threading.Event())] == ["UnauthorizedError"] * 2
+        send.close()
+
+
 def test_stopping_ends_a_wait_at_once() -> None:
     with serving((503, {"Retry-After": "60"}, b"")) as server:
         send, stop = sender(server.url, retry_seconds=300), threading.Event()

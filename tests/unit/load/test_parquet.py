@@ -53,6 +53,28 @@ def test_a_row_with_bytes_that_are_no_text_is_refused_alone() -> None:
     assert "UTF-8" in rows[0][2]
 
 
+def test_nanoseconds_are_cut_and_what_python_has_no_time_for_is_refused_alone() -> None:
+    at = 1_769_860_800_000_000_789  # nanoseconds since 1970
+    moments = pyarrow.array([at, None], pyarrow.timestamp("ns", "UTC"))
+    columns = {
+        "at": moments,
+        "clock": pyarrow.array([3_723_000_000_001, None], pyarrow.time64("ns")),
+        "span": pyarrow.array([1_500_000_001, None], pyarrow.duration("ns")),
+        "inner": pyarrow.StructArray.from_arrays([moments], ["at"]),
+        "list": pyarrow.array([[at], None], pyarrow.list_(pyarrow.timestamp("ns"))),
+        "late": pyarrow.array([None, 253_402_300_800_000_000], pyarrow.timestamp("us")),  # the year 10000
+    }
+    file = io.BytesIO()
+    parquet.write_table(pyarrow.table(columns), file)
+    file.seek(0)
+    first, second = parquet_rows(file)
+    noon = "2026-01-31T12:00:00+00:00"
+    wanted = {"at": noon, "clock": "01:02:03", "span": 1.5, "inner": {"at": noon}, "list": [noon]}
+    assert first == (1, wanted, "")
+    assert second[:2] == (2, None)
+    assert second[2]
+
+
 def test_a_broken_file_is_said() -> None:
     with pytest.raises(FormatError, match="row 1 is not readable Parquet"):
         list(parquet_rows(io.BytesIO(b"PAR1 and nothing else")))

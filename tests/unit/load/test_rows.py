@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import re
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.identity import event_id
+from headwater.load.mapping import Columns
 from headwater.load.rows import Row, _lines, read_blocks
 from headwater.load.source import FormatError, Source
 
@@ -35,6 +37,18 @@ def test_ndjson_lines_keep_their_numbers(tmp_path: Path) -> None:
     assert found[4].properties is not None
     assert type(found[4].properties["d"]) is int, "a float would be taken"
     assert found[4].properties["d"] > 2**63 - 1
+
+
+def test_csv_columns_whose_names_are_against_the_rules_can_be_mapped(tmp_path: Path) -> None:
+    path = tmp_path / "events"
+    path.write_bytes(b",order.id,price\n0,a-1,2.5\n")
+    for columns, missing in (([], "--map ''=PROPERTY"), (["="], "--map order.id=PROPERTY")):
+        with pytest.raises(FormatError, match=re.escape(missing)):
+            [*read_blocks(Source(path), Columns(columns).has)]
+    columns = Columns(["=", "order.id=order.id"])
+    [row] = chain.from_iterable(read_blocks(Source(path), columns.has))
+    assert row.properties is not None
+    assert columns.mapped(row.properties) == {"order": {"id": "a-1"}, "price": 2.5}
 
 
 def test_csv_columns_have_one_type_each(tmp_path: Path) -> None:

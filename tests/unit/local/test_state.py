@@ -12,7 +12,7 @@ import pytest
 
 from headwater.local.child import Child, is_running
 from headwater.local.deployment import DeploymentError, load_deployment, save_deployment
-from headwater.local.stack import end_left_over, stop_stack
+from headwater.local.stack import end_left_over, stop_stack, wait_until_started
 from headwater.local.state import (
     AlreadyRunningError,
     ServiceState,
@@ -23,6 +23,7 @@ from headwater.local.state import (
     run_folder,
     write_state,
 )
+from headwater.local.supervisor import StackError
 
 STATE = State(
     supervisor_pid=os.getpid(),
@@ -126,3 +127,33 @@ def test_a_broken_deployment_is_never_replaced(tmp_path: Path, content: str) -> 
     with pytest.raises(DeploymentError, match=r"deployment\.json cannot be read"):
         load_deployment(tmp_path, None)
     assert (tmp_path / "deployment.json").read_text() == content
+
+
+def test_waiting_ends_when_the_stack_has_been_ready_and_fails_when_it_is_gone(tmp_path: Path) -> None:
+    done: list[BaseException | None] = []
+
+    def wait() -> None:
+        try:
+            wait_until_started(tmp_path)
+        except StackError as error:
+            done.append(error)
+        else:
+            done.append(None)
+
+    def waiting() -> threading.Thread:
+        thread = threading.Thread(target=wait)
+        thread.start()
+        return thread
+
+    with hold(tmp_path):
+        write_state(tmp_path, replace(STATE, started=False))
+        first = waiting()
+        first.join(0.3)
+        assert not done
+        write_state(tmp_path, replace(STATE, started=True))
+        first.join(10)
+        assert done == [None]
+        write_state(tmp_path, replace(STATE, started=False))
+        second = waiting()
+    second.join(10)
+    assert "has ended" in str(done[1])

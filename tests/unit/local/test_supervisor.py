@@ -54,3 +54,18 @@ def test_a_full_disk_does_not_end_the_stack(tmp_path: Path, monkeypatch: pytest.
     assert written, "what could not be written was written as soon as it could be"
     assert written[0] is not None
     assert written[0].started
+
+
+def test_a_stack_that_ends_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
+    service = Service("sleeper", BACKENDS, sleeper, os.environ, tmp_path / "log", 1, lambda: True)
+    seen: list[bool] = []
+
+    def write(folder: Path, state: State) -> None:
+        seen.append(state.ready)
+
+    monkeypatch.setattr(supervisor, "write_state", write)
+    run_folder(tmp_path).mkdir()
+    state = State(os.getpid(), 0.0, "http://127.0.0.1:1", "k", "c", "s")
+    Supervisor(tmp_path, [service], state, lambda: PROJECT, lambda _: os.kill(os.getpid(), signal.SIGTERM)).run()
+    assert seen[-2:] == [True, False]

@@ -58,6 +58,10 @@ def test_what_the_sender_gave_is_told_by_the_collector_and_seen_in_envelopes() -
     assert read(envelope(id="7")).given == Given.ID_ONLY
     assert read(envelope(properties={"keen": {"uniqueness_token": "7"}})).given == Given.ID_ONLY
     assert read(envelope(id="7", timestamp=1)).given == Given.ID_AND_TIME
+    # As a copy of the collector's own records has it.
+    assert read(envelope(id="7", timestamp=1, id_given=True, time_given=True)).given == Given.ID_AND_TIME
+    assert read(envelope(id="7", timestamp=1, id_given=True, time_given=False)).given == Given.ID_ONLY
+    assert read(envelope(id="7", timestamp=1, id_given=False, time_given=None)).given == Given.NOT_THE_ID
     assert read(envelope(id="7", properties={"keen": {"timestamp": "2026-02-01"}})).given == Given.ID_AND_TIME
 
 
@@ -117,6 +121,7 @@ def test_an_envelope_may_hold_what_keen_holds() -> None:
         (avro(properties="{"), "not JSON"),
         (b"{", "not JSON"),
         (envelope(colection="x"), "'colection'"),
+        (envelope(id_given="yes"), "id_given of the JSON envelope is neither true nor false"),
         (envelope(collection=None), "needs project_id and collection"),
         (envelope(collection=5), "collection of the JSON envelope is not text"),
         (envelope(timestamp=1.5), "timestamp of the JSON envelope is neither"),

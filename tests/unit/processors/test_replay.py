@@ -27,3 +27,11 @@ def test_of_more_ids_than_a_window_takes_the_oldest_go() -> None:
     assert not any(seen.repeats(digest, 1) for digest in (b"a", b"b", b"c"))
     assert seen.repeats(b"c", 1)
     assert not seen.repeats(b"a", 1)
+
+
+def test_where_what_came_before_is_gone_nobody_knows_for_as_long_as_an_id_is_kept() -> None:
+    seen = SeenIds(HOURS, 100)
+    assert seen.unsure_until == 0
+    seen.begins_cut(5)
+    seen.begins_cut(2)
+    assert seen.unsure_until == 5 + KEPT

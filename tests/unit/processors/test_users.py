@@ -38,6 +38,22 @@ def test_the_newest_identify_is_attached() -> None:
     assert attached(users, "userId", 7) == {"userId": 7}
 
 
+def test_a_computed_trait_leaves_the_others_as_they_are() -> None:
+    users = Users(state_over(MemoryTable()))
+    identify(users, "u", {"plan": "pro", "ltv": 1}, 5, "u")
+    for traits, at in (({"ltv": 7}, 6), ({"big_spender": True}, 7), ({"ltv": 3}, 4)):  # the last comes too late
+        users.identify(PROJECT, {"user": "u", "userId": None, "traits": traits, "merge": True}, at)
+    known = {"id": "u", "plan": "pro", "ltv": 7, "big_spender": True}
+    assert attached(users, "userId", "u") == {"userId": "u", "traits": known}
+    users.identify(PROJECT, {"user": "new", "userId": "new", "traits": {"ltv": 1}, "merge": True}, 1)
+    assert attached(users, "userId", "new")["traits"] == {"id": "new", "ltv": 1}
+    with pytest.raises(RuleError, match="32,768 is the most"):
+        users.identify(PROJECT, {"user": "u", "traits": {"x": "y" * 32_760}, "merge": True}, 8)
+    assert attached(users, "userId", "u") == {"userId": "u", "traits": known}
+    identify(users, "u", {"plan": "free"}, 9, "u")
+    assert attached(users, "userId", "u")["traits"] == {"id": "u", "plan": "free"}
+
+
 def test_other_add_ons_are_left_and_an_event_without_user_is_as_it_was() -> None:
     users = Users(state_over(MemoryTable()))
     properties: dict[str, Any] = {"page": "x"}
