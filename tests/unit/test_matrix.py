@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.matrix import report
-from tests.faults.matrix.referee import ERROR, PASS
+from tests.faults.matrix.referee import ERROR, MISMATCH, PASS
 from tests.faults.matrix.running import Runner
 from tests.faults.matrix.scene import Fault, Run
 
@@ -38,6 +38,20 @@ def test_what_was_written_is_read_again_and_only_the_rest_is_run(
         had += runner.run(FAULTS, 3, [*had])
     assert [(run.fault, run.moment) for run in had] == asked
     assert asked == [(fault.name, moment) for fault in FAULTS for moment in fault.moments]
+
+
+def test_a_control_is_found_out_by_a_wrong_count_and_not_by_a_delay() -> None:
+    control = Fault("control", "injected", "seen", lambda _: nullcontext(), broken={"sink": "broken"})
+    wrong, late = ["ClickHouse has 9 events, and 10 were answered"], ["not at rest within 120 s"]
+    for outcome, differences, expected in (
+        (MISMATCH, wrong, True),
+        (MISMATCH, late, False),
+        (ERROR, wrong, False),
+        (PASS, [], False),
+    ):
+        written = report.document(report.heading(), [control], [Run("control", "steady", outcome, differences)])
+        assert report.as_expected(written) is expected
+    assert not report.as_expected(report.document(report.heading(), [control], []))
 
 
 def test_of_what_nothing_was_found_out_is_run_again(tmp_path: Path) -> None:

@@ -155,8 +155,8 @@ def sink_cut_off_past_its_session(scene: Scene) -> Iterator[None]:
 def rebalances(scene: Scene) -> Iterator[None]:
     """Processors and sinks, at once: 1, 4, 2, 5, 1 of each, a few seconds apart, and then as many as before."""
     for count in (1, 4, 2, 5, 1):
-        scene.stack.scale("processor", count)
-        scene.stack.scale("sink", count)
+        killed = scene.stack.scale("processor", count) + scene.stack.scale("sink", count)
+        scene.complaints += [f"{name} did not end within {TERM_SECONDS:g} s of SIGTERM" for name in killed]
         time.sleep(scene.seconds)
     scene.seconds = 0.0
     yield

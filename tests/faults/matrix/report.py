@@ -51,9 +51,19 @@ def outcome(fault: dict[str, Any]) -> str:
     return next((each for each in order if each in found), ERROR)
 
 
+def is_found_out(outcome: str, differences: Iterable[str]) -> bool:
+    """Whether the referee found out what was broken on purpose: a count that is wrong, and not merely that something took too long."""
+    return outcome == MISMATCH and any("ClickHouse has" in each or "live figures" in each for each in differences)
+
+
 def as_expected(written: dict[str, Any]) -> bool:
-    """Whether all faults passed, and all controls did not."""
-    return all(outcome(fault) == (MISMATCH if fault["control"] else PASS) for fault in written["faults"])
+    """Whether all faults passed, and all controls were found out."""
+    return all(
+        fault["runs"] and all(is_found_out(run["outcome"], run["differences"]) for run in fault["runs"])
+        if fault["control"]
+        else outcome(fault) == PASS
+        for fault in written["faults"]
+    )
 
 
 def show(console: Console, written: dict[str, Any]) -> None:
@@ -143,7 +153,7 @@ def _passed(fault: dict[str, Any]) -> str:
 
 
 def _found(fault: dict[str, Any]) -> str:
-    return f"{sum(run['outcome'] == MISMATCH for run in fault['runs'])} of {len(fault['runs'])}"
+    return f"{sum(is_found_out(run['outcome'], run['differences']) for run in fault['runs'])} of {len(fault['runs'])}"
 
 
 def _seconds(fault: dict[str, Any]) -> tuple[str, str, str]:

@@ -210,14 +210,20 @@ class Stack:
         """The processors or sinks that there are, by their numbers."""
         return [process for name, process in self.processes.items() if name.startswith(f"{kind}-")]
 
-    def scale(self, kind: str, count: int) -> None:
-        """So many processors or sinks: those beyond are told to end, new ones are started. Does not wait until they are ready."""
+    def scale(self, kind: str, count: int) -> list[str]:
+        """So many processors or sinks: those beyond are told to end, new ones are started. Does not wait until they are ready.
+
+        Returns who did not end by itself.
+        """
         there = self.workers(kind)
+        killed = []
         for process in there[count:]:
-            process.terminate()
+            if not process.terminate():
+                killed.append(process.name)
             del self.processes[process.name]
         for number in range(len(there), count):
             self._add_service(f"{kind}-{number + 1}", kind, ["worker", kind])
+        return killed
 
     def start_base(self) -> None:
         """The stack as it is without a fault: all ways open, every process there and ready. Raises FaultError."""
