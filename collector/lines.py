@@ -8,7 +8,7 @@ from collector.errors import ApiError
 from collector.judging import BATCH_EVENTS_MAX, reads_quickly
 from collector.keen_judging import Batch, event_or_error
 from collector.request import Request
-from headwater.fields import as_id, as_time
+from headwater.fields import as_id, as_moment
 from headwater.rules import PROPERTY_NAME_MAX, RuleError, parse_each
 
 NDJSON = frozenset({b"application/x-ndjson", b"application/ndjson", b"application/jsonl"})
@@ -116,7 +116,7 @@ class Lines(NamedTuple):
                 elif id_field:
                     keen["uniqueness_token"] = as_id(event.get(id_field), id_field)
                 if timestamp_field:
-                    keen["timestamp"] = as_time(event.get(timestamp_field), timestamp_field)
+                    keen["timestamp"] = as_moment(event.get(timestamp_field), timestamp_field)
                 elif timestamp and keen.get("timestamp") is None:
                     keen["timestamp"] = timestamp
             except ValueError as error:

@@ -242,12 +242,22 @@ def take_reserved(event: dict[str, Any]) -> Reserved:
     return Reserved(None if timestamp is None else parse_timestamp(timestamp), client_id, addons)
 
 
+class Moment(int):
+    """An event's time in milliseconds since 1970 UTC, where it need not become text first; no JSON text makes one."""
+
+    __slots__ = ()
+
+
 def parse_timestamp(value: object) -> int:
     """An ISO 8601 time as milliseconds since 1970 UTC, cut below the millisecond; without a zone it is UTC.
 
-    Raises RuleError (InvalidPropertyValueError) for other forms and for years outside 1900 to 2299.
+    Raises RuleError (InvalidPropertyValueError) for other forms and for years outside 1900 to 2299. A Moment is taken as it is.
     """
     if type(value) is not str:
+        if type(value) is Moment:
+            if TIMESTAMP_MIN <= value <= TIMESTAMP_MAX:
+                return int(value)
+            raise _bad_timestamp(value, "is outside the years 1900 to 2299")
         raise _bad_timestamp(value, "is no ISO 8601 text")
     try:
         time = datetime.fromisoformat(value)
@@ -288,7 +298,7 @@ def _check_object(properties: dict[str, Any], parent: str, levels: int) -> None:
             _check_object(value, f"{parent}{name}.", levels - 1)
         elif kind is list:
             _check_list(value, parent + name, levels - 1)
-        elif value is not None and kind is not bool:
+        elif value is not None and kind is not bool and kind is not Moment:
             raise _bad_value(parent + name, value)
 
 

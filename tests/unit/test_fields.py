@@ -1,5 +1,6 @@
 """Ids and times that a field of an event says."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -7,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.fields import SECONDS_UNTIL, as_id, as_time
+from headwater.fields import SECONDS_UNTIL, as_id, as_moment, as_time
+from headwater.rules import TIMESTAMP_MAX, TIMESTAMP_MIN, RuleError, parse_timestamp
 
 
 @given(st.integers(-2_208_988_800, 4_102_444_800), st.integers(0, 999))
@@ -37,6 +39,23 @@ def test_times_are_text_or_seconds_or_milliseconds(value: Any, time: str) -> Non
 def test_what_is_no_time_is_named(value: Any) -> None:
     with pytest.raises(ValueError, match="'when'"):
         as_time(value, "when")
+
+
+@given(
+    st.integers()
+    | st.integers(TIMESTAMP_MIN, TIMESTAMP_MAX)
+    | st.integers(-SECONDS_UNTIL, SECONDS_UNTIL)
+    | st.text()
+    | st.sampled_from(["2026-01-31", TIMESTAMP_MIN - 1, TIMESTAMP_MIN, TIMESTAMP_MAX, TIMESTAMP_MAX + 1])
+)
+def test_a_moment_is_the_time_that_its_text_is(value: int | str) -> None:
+    def read(make: Callable[[object, str], str]) -> int | None:
+        try:
+            return parse_timestamp(make(value, "at"))
+        except (ValueError, RuleError):
+            return None
+
+    assert read(as_moment) == read(as_time)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("value", "event_id"), [("A-1", "A-1"), (17, "17"), (-3, "-3")])

@@ -11,7 +11,7 @@ from collector.errors import ApiError
 from collector.keen_judging import Bulk
 from collector.lines import Lines, is_ndjson
 from collector.request import Request
-from headwater.rules import RuleError, parse_json
+from headwater.rules import Moment, RuleError, parse_json
 
 TIMES = st.sampled_from(["2026-01-31T12:00:00Z", "x", "", None, True])
 VALUES = st.recursive(
@@ -99,7 +99,7 @@ def test_ids_and_times_are_taken_from_the_fields_that_are_named() -> None:
     """
     [events] = lines.read(body).collections.values()
     assert [event["keen"] for event in events[:2]] == [
-        {"uniqueness_token": "17", "timestamp": "2026-01-31T12:00:00+00:00"},
+        {"uniqueness_token": "17", "timestamp": Moment(1_769_860_800_000)},
         {"uniqueness_token": "A", "timestamp": "2026-01-31"},
     ]
     assert events[4] == [1]
