@@ -32,9 +32,11 @@ def events(
     public_key: str | None,
     max_depth: int,
     together: str | None = None,
+    *,
+    addons: bool = True,
 ) -> list[VendorEvent]:
     """The events of a request, each in the collection `email_` and its name, and once more in the collection `together` where
-    one is given; with sg_event_id as id, and with the add-ons for what it has: geo, user agent, URL; date.
+    one is given; with sg_event_id as id, and (where `addons`) with the add-ons for what it has: geo, user agent, URL; date.
 
     Where there is a public key, raises SignatureError unless the body, as it came, is signed with its other half. Raises
     DeliveryError.
@@ -45,7 +47,7 @@ def events(
     batch = [batch] if type(batch) is dict else batch
     if type(batch) is not list or any(type(each) is not dict for each in batch):
         raise DeliveryError("The body must be a JSON array of objects, as SendGrid's Event Webhook sends it.")
-    found = [_event(each, max_depth) for each in batch]
+    found = [_event(each, max_depth, addons) for each in batch]
     if together is None:
         return found
     again = [event._replace(collection=together, properties=dict(event.properties)) for event in found]
@@ -77,14 +79,14 @@ def _key(public_key: str) -> EllipticCurvePublicKey:
     return key
 
 
-def _event(given: dict[str, Any], max_depth: int) -> VendorEvent:
+def _event(given: dict[str, Any], max_depth: int, addons: bool) -> VendorEvent:
     name = given.get("event")
     name = "_".join(name.lower().split()) if type(name) is str else ""
     collection = acceptable_collection(f"email_{name or 'unknown'}")
     # Custom arguments stand beside SendGrid's own members, under any name: none may be where an add-on writes.
     event = acceptable(given, max_depth, _OUTPUTS)
-    addons = [addon for member, addon in _ADDONS if type(event.get(member)) is str]
-    return VendorEvent(collection, event, _id(given), unix_time(given.get("timestamp")), [*addons, DATE])
+    asked = [*(addon for member, addon in _ADDONS if type(event.get(member)) is str), DATE] if addons else []
+    return VendorEvent(collection, event, _id(given), unix_time(given.get("timestamp")), asked)
 
 
 def _id(given: dict[str, Any]) -> str:

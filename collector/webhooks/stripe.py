@@ -10,9 +10,14 @@ TOLERANCE = 300  # seconds that a signature may be old
 
 
 def events(
-    body: bytes, headers: Mapping[bytes, bytes], secret: str | None, max_depth: int, now: float
+    body: bytes,
+    headers: Mapping[bytes, bytes],
+    secret: str | None,
+    max_depth: int,
+    now: float,
+    collection: str | None = None,
 ) -> list[VendorEvent]:
-    """The event of a request, in the collection `stripe_` and its type with underscores, with its own id and time.
+    """The event of a request, in `collection`, else in `stripe_` and its type with underscores, with its own id and time.
 
     Nothing in it is changed but what the rules refuse: amounts stay in the smallest unit of their currency. Where there is a
     secret, raises SignatureError unless the body is signed with it and no more than TOLERANCE before `now` (seconds since
@@ -23,7 +28,7 @@ def events(
     event = parse(body)
     if type(event) is not dict or any(type(event.get(name)) is not str or not event[name] for name in ("id", "type")):
         raise DeliveryError("The body must be an event of Stripe's, a JSON object with an id and a type.")
-    collection = acceptable_collection("stripe_" + event["type"].replace(".", "_"))
+    collection = acceptable_collection(collection or "stripe_" + event["type"].replace(".", "_"))
     created = event.get("created")
     time = iso_time(created) if type(created) is str else unix_time(created)  # thin events have text
     return [VendorEvent(collection, acceptable(event, max_depth), client_id(event["id"]), time, [])]

@@ -37,17 +37,28 @@ def _read_github(body: bytes, delivery: Delivery) -> list[VendorEvent]:
 
 
 def _read_stripe(body: bytes, delivery: Delivery) -> list[VendorEvent]:
-    secret = _clear(delivery.project.stripe_secret)
-    return stripe.events(body, delivery.headers, secret, delivery.max_depth, delivery.received)
+    secret, collection = _clear(delivery.project.stripe_secret), delivery.project.stripe_collection
+    return stripe.events(body, delivery.headers, secret, delivery.max_depth, delivery.received, collection)
 
 
 def _read_sendgrid(body: bytes, delivery: Delivery) -> list[VendorEvent]:
-    return sendgrid.events(body, delivery.headers, delivery.project.sendgrid_public_key, delivery.max_depth)
+    return _sendgrid_events(body, delivery, None)
 
 
 def _read_sendgrid_partner(body: bytes, delivery: Delivery) -> list[VendorEvent]:
-    key = delivery.project.sendgrid_public_key
-    return sendgrid.events(body, delivery.headers, key, delivery.max_depth, sendgrid.PARTNER_COLLECTION)
+    return _sendgrid_events(body, delivery, sendgrid.PARTNER_COLLECTION)
+
+
+def _sendgrid_events(body: bytes, delivery: Delivery, together: str | None) -> list[VendorEvent]:
+    project = delivery.project
+    return sendgrid.events(
+        body,
+        delivery.headers,
+        project.sendgrid_public_key,
+        delivery.max_depth,
+        together,
+        addons=project.sendgrid_addons,
+    )
 
 
 def _read_cloudevents(body: bytes, delivery: Delivery) -> list[VendorEvent]:

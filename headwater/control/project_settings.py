@@ -89,8 +89,18 @@ class ProjectSettings(BaseModel):
         alias="sendgrid.public_key",
         description="The public key of SendGrid's signed event webhook, base64 as SendGrid shows it; without it none is checked.",
     )
+    sendgrid_addons: bool = Field(
+        True,
+        alias="sendgrid.addons",
+        description="SendGrid's events ask for what their address, user agent, URL and time tell.",
+    )
     stripe_secret: SecretStr | None = Field(
         None, alias="stripe.secret", description="The signing secret of Stripe's endpoint; without it none is checked."
+    )
+    stripe_collection: str | None = Field(
+        None,
+        alias="stripe.collection",
+        description="The collection of all of Stripe's events; without it each type has its own, `stripe_` and the type.",
     )
 
     def shown(self) -> dict[str, Any]:

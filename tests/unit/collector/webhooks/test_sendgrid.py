@@ -7,6 +7,8 @@ import pytest
 
 from collector.webhooks.sendgrid import DATE, GEO, PARTNER_COLLECTION, URL, USER_AGENT, events, verify
 from collector.webhooks.vendor_event import DeliveryError, SignatureError, VendorEvent
+from collector.webhooks.vendors import SENDGRID, Delivery
+from headwater.control import ProjectSettings
 from tests import signed_by_sendgrid as signed
 
 SIGNATURE, TIME = signed.HEADERS
@@ -64,6 +66,13 @@ def test_each_event_has_its_collection_and_the_add_ons_for_what_it_has() -> None
         ("email_unknown", "u", [DATE]),
     ]
     assert [event.timestamp for event in found] == [None, 1_600_112_492_000, None, None]
+
+
+def test_a_project_may_do_without_add_ons() -> None:
+    body = b'[{"event":"open","sg_event_id":"1","ip":"8.8.8.8"}]'
+    project = ProjectSettings.model_validate({"sendgrid.addons": "false"})
+    [event] = SENDGRID.read(body, Delivery({}, project, 100, 0.0))
+    assert event.addons == []
 
 
 def test_keens_older_integration_has_all_in_one_collection_too() -> None:

@@ -8,6 +8,8 @@ import pytest
 
 from collector.webhooks.stripe import events, verify
 from collector.webhooks.vendor_event import DeliveryError, SignatureError, VendorEvent
+from collector.webhooks.vendors import STRIPE, Delivery
+from headwater.control import ProjectSettings
 
 BODY = b'{"id":"evt_1","object":"event"}'
 SECRET = "whsec_test_secret"
@@ -90,3 +92,9 @@ def test_a_thin_event_has_its_time_as_text() -> None:
 def test_what_is_no_event(body: bytes) -> None:
     with pytest.raises(DeliveryError):
         events(body, {}, None, 100, NOW)
+
+
+def test_a_project_may_have_all_events_in_one_collection() -> None:
+    project = ProjectSettings.model_validate({"stripe.collection": "payments"})
+    [event] = STRIPE.read(b'{"id":"evt_1","type":"charge.succeeded"}', Delivery({}, project, 100, 0.0))
+    assert (event.collection, event.properties["type"]) == ("payments", "charge.succeeded")
