@@ -133,20 +133,23 @@ async def _serve(settings: Settings, control: ControlPlane) -> bool:
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 50)
     crashed = loop.create_task(app.wait_until_stopped())
-    work = {loop.create_task(each) for each in (worker.settle_forever(), worker.watch(), backfill.run())}
+    watching = loop.create_task(worker.watch())
+    work = {watching, *(loop.create_task(each) for each in (worker.settle_forever(), backfill.run()))}
     limited = loop.create_task(worker.limit_reached.wait())
     await asyncio.wait({told, limited, crashed, *work}, return_when=asyncio.FIRST_COMPLETED)
     failed = limited.done() or crashed.done() or any(each.done() for each in work)
     if limited.done():
         say_limit_reached("processor", pipeline.limit.reached)
-        await asyncio.wait({told}, timeout=STOPPED_SECONDS)
     else:
         log.error("processor crashed", error=str(app.crash_reason)) if failed else log.info("processor stops")
-    for each in work:
+    for each in work - {watching}:
         each.cancel()
     unsettled = await worker.release()
     stopped = loop.create_task(app.stop())
     done, _ = await asyncio.wait({stopped}, timeout=FAUST_SECONDS)
+    if limited.done():  # its partitions are others' by now
+        await asyncio.wait({told}, timeout=STOPPED_SECONDS)
+    watching.cancel()
     if unsettled and not failed:
         # Threads that wait for Kafka would hold up the end.
         end_undone(reason="Kafka did not take it in time", unsettled_offsets=unsettled)

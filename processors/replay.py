@@ -11,6 +11,7 @@ have it), what the window of ids dropped because it was sent again, and identify
 before, so that nobody knows whether an event was the first of its id, it is left out, too: it keeps the row that it has.
 """
 
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -107,6 +108,10 @@ class Replay:
         self._to = None if dry_run else backfill_topic(settings)
         topics = raw_topic(settings), backfill_topic(settings)
         self._readers = {topic: RawReader(topic, settings.event_max_depth) for topic in topics}
+        self._retention_hours = {
+            topics[0]: settings.raw_retention_hours,
+            topics[1]: settings.backfill_retention_hours,
+        }
         self._undelivered: list[KafkaError] = []
         self.report = Report(0, Counter())
 
@@ -134,6 +139,7 @@ class Replay:
 
     def _parts(self, topic: str) -> list[_Part]:
         """What is to be read of a topic: from as long before the span as an id is kept."""
+        kept = time.time_ns() // 1_000_000 - self._retention_hours[topic] * HOUR  # what is younger is all there
         consumer = self._consumer(topic)
         try:
             numbers = consumer.list_topics(topic, KAFKA_SECONDS).topics[topic].partitions
@@ -146,7 +152,7 @@ class Replay:
                 low, end = consumer.get_watermark_offsets(start, KAFKA_SECONDS)
                 if start.offset >= 0 and end > start.offset:  # below 0: all there is came before
                     begin = max(low, start.offset)
-                    parts.append(_Part(topic, start.partition, begin, end, cut=begin == low > 0))
+                    parts.append(_Part(topic, start.partition, begin, end, cut=since < kept and begin == low > 0))
             return parts
         finally:
             consumer.close()

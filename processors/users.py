@@ -46,10 +46,12 @@ class Users:
             if before is None or (known is not None and known["identified_at"] <= before):
                 self._learned[project_id, user] = None
             return
-        if known is None or timestamp >= known["identified_at"]:
+        late = known is not None and timestamp < known["identified_at"]
+        if merge or not late:
             if merge and known is not None:
-                traits = orjson.loads(known["traits"]) | traits
-                user_id = user_id or known["user_id"]
+                before_it = orjson.loads(known["traits"])
+                traits = traits | before_it if late else before_it | traits
+                user_id, timestamp = user_id or known["user_id"], max(timestamp, known["identified_at"])
                 if (size := len(orjson.dumps(traits))) > TRAITS_MAX:
                     raise RuleError(
                         "InvalidMessageError",

@@ -10,11 +10,12 @@ from typing import Any, Self, TypeVar, Unpack
 from headwater.client import calls
 from headwater.client.client import WRITTEN_SECONDS
 from headwater.client.context import Context
+from headwater.client.ending import EXIT_SECONDS
 from headwater.client.errors import ConnectError, QueueFullError, there
 from headwater.client.http import AsyncHttpTransport, Call, Deleted
 from headwater.client.questions import Filtering, Questions, Time, Timeframe
 from headwater.client.sending import Sending
-from headwater.client.writer import EXIT_SECONDS, Writer
+from headwater.client.writer import Writer
 from headwater.query import Result
 
 T = TypeVar("T")

@@ -203,7 +203,10 @@ def refusals(response: httpx.Response, counts: Mapping[str, int]) -> Iterator[Re
 
 
 def _is_headwaters(response: httpx.Response) -> bool:
-    """Whether a reply has the form of an answer to a write: results by collection, or an error with its name."""
+    """Whether a reply has the form of an answer to a write: results by collection, or an error with its name. A proxy that calls the body
+    too large says the last word on it, too."""
+    if response.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE:
+        return True
     try:
         reply = orjson.loads(response.content)
     except ValueError:

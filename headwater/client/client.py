@@ -10,11 +10,12 @@ from typing import Any, Protocol, Self, TypeVar, Unpack
 
 from headwater.client import calls
 from headwater.client.context import Context
+from headwater.client.ending import EXIT_SECONDS
 from headwater.client.errors import ConnectError, there
 from headwater.client.http import Call, Deleted, HttpTransport
 from headwater.client.questions import Filtering, Questions, Time, Timeframe
 from headwater.client.sending import Sending
-from headwater.client.writer import EXIT_SECONDS, Writer
+from headwater.client.writer import Writer
 from headwater.query import Result
 
 T = TypeVar("T")

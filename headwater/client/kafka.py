@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from confluent_kafka import KafkaException, Producer
 
+from headwater.client.ending import close_with_child
 from headwater.client.errors import FailedEvent, QueueFullError
 from headwater.client.event import Event
 from headwater.client.writer import OnError, WhenFull, report
@@ -42,6 +43,7 @@ class KafkaWriter:
         backfill: bool,
     ) -> None:
         self._process = os.getpid()
+        self._ends = False  # whether the end of this process is seen to
         self._topic = (backfill_topic if backfill else raw_topic)(settings)
         self._project_id = project_id
         self._max_bytes = settings.event_max_bytes
@@ -81,6 +83,9 @@ class KafkaWriter:
             )
         if self._closed.is_set():
             raise RuntimeError("the client is closed")
+        if not self._ends:
+            self._ends = True
+            close_with_child(self.close)
         try:
             key, value = self._record(event)
         except RuleError as error:

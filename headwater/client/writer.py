@@ -2,19 +2,18 @@
 
 import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
+from headwater.client.ending import close_with_child
 from headwater.client.errors import FailedEvent, QueueFullError
 from headwater.client.event import Event
 from headwater.client.queue import Batch, Queue
 
 BATCH_BYTES = 262_144  # of larger requests each event costs the collector half as much again: they fit no cache
 EVENT_BYTES = 9_900_000  # with its envelope an event must fit into one body of 10 MB
-EXIT_SECONDS = 10.0  # how long the end of a process waits for unsent events
 KEPT_SECONDS = 10.0  # how long closing waits for answers where what is unanswered is kept
 
 # The standard library's logging: a library writes nothing to an application's stdout, whatever it has configured.
@@ -117,14 +116,9 @@ class BatchingWriter:
         self.accepted = 0
         self.failed = 0
         self._process = os.getpid()
+        self._ends = False  # whether the end of this process is seen to
         if self._queue.waiting:
             self._start_sender()
-
-    def _end_with_child(self) -> None:
-        """See that a child of multiprocessing sends what it has before it ends: it leaves what `atexit` was told undone."""
-        util = sys.modules.get("multiprocessing.util")  # such a child has it
-        if util is not None:
-            util.Finalize(None, self.close, (EXIT_SECONDS,), exitpriority=0)
 
     @property
     def pending(self) -> int:
@@ -148,7 +142,9 @@ class BatchingWriter:
         """
         if self._process != os.getpid():
             self._start_empty()
-            self._end_with_child()
+        if not self._ends:
+            self._ends = True
+            close_with_child(self.close)
         with self._lock:
             if len(event.payload) > EVENT_BYTES:
                 raise too_large(event)

@@ -17,7 +17,7 @@ STRETCH = 1_000  # records of a project over which, and over the stretch before 
 HEARD_SECONDS = 30.0  # for so long after a record came through its project is taken to work
 FEW = 10  # failures in a row that say nothing of a project
 STOPPED_SECONDS = (
-    300.0  # how long a service that stops is there, not ready, until it ends, is started again and tries anew
+    240.0  # how long a service that stops is there, not ready, until it ends, is started again and tries anew
 )
 HOLD_SECONDS = 5.0  # how long failures in a row may stay unsettled while it is open whether they reach the limit
 

@@ -74,10 +74,10 @@ def run_stack(options: StackOptions, on_ready: Callable[[State], None]) -> None:
     check_data_dir(options)
     data_dir = options.data_dir
     with hold(data_dir), closing(Ports()) as ports:
-        jars = fetch_kafka() if options.kafka is None else None
         ended = end_left_over(data_dir)
         if ended:
             log.warning("ended what a killed supervisor had left", processes=ended)
+        jars = fetch_kafka() if options.kafka is None else None
         given = options.settings.secret
         deployment = load_deployment(data_dir, given.get_secret_value() if given else None)
         deployment, settings, services = _plan(options, deployment, ports, jars)
@@ -150,7 +150,8 @@ def wait_until_started(data_dir: Path) -> None:
     """Block until the stack that runs in a data directory has been ready. Raises StackError when it ends before."""
     while is_running(data_dir):
         state = last_state(data_dir)
-        if state is not None and state.started:
+        alive = state is not None and process_is_running(state.supervisor_pid, state.supervisor_created)
+        if state is not None and alive and state.started:
             return
         time.sleep(POLL_SECONDS)
     raise StackError(f"the stack that was starting in {data_dir} has ended: see {data_dir / 'logs' / 'supervisor.log'}")

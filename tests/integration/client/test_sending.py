@@ -186,13 +186,15 @@ def test_a_child_of_multiprocessing_sends_what_it_has_before_it_ends(
         "import multiprocessing, headwater\n"
         "hw = headwater.connect(linger=60)\n"
         "def work(n): hw.add_event('visits', {'who': n})\n"
+        "def work_alone(n): headwater.connect(linger=60).add_event('visits', {'who': n})\n"
         "if __name__ == '__main__':\n"
         "    hw.add_event('visits', {'who': 0})\n"
         f"    context = multiprocessing.get_context({method!r})\n"
-        "    children = [context.Process(target=work, args=(n,)) for n in (1, 2)]\n"
+        "    works = {1: work, 2: work, 3: work_alone}\n"
+        "    children = [context.Process(target=each, args=(n,)) for n, each in works.items()]\n"
         "    for child in children: child.start()\n"
         "    for child in children: child.join(60)\n"
-        "    assert [child.exitcode for child in children] == [0, 0]\n"
+        "    assert [child.exitcode for child in children] == [0, 0, 0]\n"
     )
     own = {
         "HEADWATER_URL": collector.url,
@@ -201,7 +203,7 @@ def test_a_child_of_multiprocessing_sends_what_it_has_before_it_ends(
     }
     subprocess.run([sys.executable, script], env=environment(collector.settings) | own, check=True, timeout=120)
     who = [orjson.loads(r["properties"])["who"] for r in raw_records(collector.settings, collector.project.id)]
-    assert sorted(who) == [0, 1, 2]
+    assert sorted(who) == [0, 1, 2, 3]
 
 
 async def test_events_are_sent_without_blocking_the_loop(collector: Collector) -> None:

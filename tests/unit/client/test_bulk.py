@@ -91,11 +91,17 @@ def test_what_is_no_answer_of_headwaters_ends_nothing_for_the_patient(
         send.close()
 
 
-def test_what_headwater_refuses_the_patient_hear_of() -> None:
-    refused = b'{"message": "No such key.", "error_code": "UnauthorizedError"}'
-    with serving((401, {}, refused)) as server:
+@pytest.mark.parametrize(
+    ("answer", "name"),
+    [
+        ((401, {}, b'{"message": "No such key.", "error_code": "UnauthorizedError"}'), "UnauthorizedError"),
+        ((413, {}, b"<html>too large</html>"), "HTTP 413"),
+    ],
+)
+def test_what_is_refused_the_patient_hear_of(answer: tuple[int, dict[str, str], bytes], name: str) -> None:
+    with serving(answer) as server:
         send = HttpSend(server.url, "0" * 24, "key", connections=1, retry_seconds=30, patient=True)
-        assert [failure.name for failure in send(EVENTS, threading.Event())] == ["UnauthorizedError"] * 2
+        assert [failure.name for failure in send(EVENTS, threading.Event())] == [name] * 2
         send.close()
 
 

@@ -41,10 +41,12 @@ def test_the_newest_identify_is_attached() -> None:
 def test_a_computed_trait_leaves_the_others_as_they_are() -> None:
     users = Users(state_over(MemoryTable()))
     identify(users, "u", {"plan": "pro", "ltv": 1}, 5, "u")
-    for traits, at in (({"ltv": 7}, 6), ({"big_spender": True}, 7), ({"ltv": 3}, 4)):  # the last comes too late
+    for traits, at in (({"ltv": 7}, 6), ({"big_spender": True}, 7), ({"ltv": 3, "churn": 0}, 4)):  # the last is late
         users.identify(PROJECT, {"user": "u", "userId": None, "traits": traits, "merge": True}, at)
-    known = {"id": "u", "plan": "pro", "ltv": 7, "big_spender": True}
+    known = {"id": "u", "plan": "pro", "ltv": 7, "big_spender": True, "churn": 0}
     assert attached(users, "userId", "u") == {"userId": "u", "traits": known}
+    identify(users, "u", {"plan": "old"}, 6, "u")  # and no late one takes the place of what is known
+    assert attached(users, "userId", "u")["traits"] == known
     users.identify(PROJECT, {"user": "new", "userId": "new", "traits": {"ltv": 1}, "merge": True}, 1)
     assert attached(users, "userId", "new")["traits"] == {"id": "new", "ltv": 1}
     with pytest.raises(RuleError, match="32,768 is the most"):
