@@ -1,5 +1,6 @@
 """What tests of the API share: the service over a real Kafka and engine, with one project and a client for it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from api.app import create_app
 from headwater.control import ControlWriter, Project
 from headwater.serve import HttpServices
 from headwater.settings import Settings
+
+READY_SECONDS = 60.0
 
 
 @dataclass
@@ -37,7 +40,7 @@ class Api:
 
 @asynccontextmanager
 async def running_api(settings: Settings, project: Project | None = None) -> AsyncIterator[Api]:
-    """The API in this process, for a project that it makes where none is given."""
+    """The API in this process, which has read what it needs of Kafka, for a project that it makes where none is given."""
     if project is None:
         with ControlWriter(settings) as writer:
             project = writer.create_project("test")
@@ -46,6 +49,9 @@ async def running_api(settings: Settings, project: Project | None = None) -> Asy
         services.running(),
         httpx.AsyncClient(transport=httpx.ASGITransport(services), base_url="http://api") as http,  # type: ignore[arg-type]  # the same callable, typed by hand
     ):
+        async with asyncio.timeout(READY_SECONDS):
+            while "have not been read" in (await http.get("/readyz")).text:  # until then it answers 503
+                await asyncio.sleep(0.02)
         yield Api(http, project, settings)
 
 
