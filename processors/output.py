@@ -11,6 +11,7 @@ from headwater.settings import Settings
 
 QUEUED_MAX = 200_000  # records of a stretch that wait for Kafka
 QUEUED_KIB_MAX = 32 * 1024
+LINGER_MS = 50  # each partition of each collection is a request of its own to Kafka; a flush waits for nothing
 FULL_SECONDS = 10.0  # how long to wait for room
 OVERHEAD = 512  # bytes that a record may need beside key and value
 
@@ -84,6 +85,7 @@ class _Stretch:
                 "delivery.report.only.error": True,  # flush waits for the others' reports in C
                 "queue.buffering.max.messages": QUEUED_MAX,
                 "queue.buffering.max.kbytes": QUEUED_KIB_MAX,
+                "linger.ms": LINGER_MS,
                 "log_level": 3,
             }
         )
