@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -11,6 +13,7 @@ from pydantic import SecretStr
 import headwater
 from headwater.client.connection import Target, complete
 from headwater.client.errors import ConnectError
+from headwater.client.writer import BatchingWriter
 from headwater.local.state import State
 from headwater.settings import Settings
 
@@ -142,3 +145,31 @@ assert os.wait()[1] == 0
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     assert run.stdout.endswith("connect again after a fork 0\n")
+
+
+def test_a_spool_keeps_the_order_of_events_unless_told_otherwise(tmp_path: Path) -> None:
+    def threads(**options: Any) -> int:
+        with headwater.connect("http://127.0.0.1:1", PROJECT, write_key="w", **options) as hw:
+            writer = hw._writer
+            assert isinstance(writer, BatchingWriter)
+            return writer._threads
+
+    assert threads() == 2
+    assert threads(spool=tmp_path / "a") == 1
+    assert threads(spool=tmp_path / "b", senders=3) == 3
+
+
+async def test_the_asynchronous_client_takes_the_same_options_for_sending() -> None:
+    async with headwater.connect_async(
+        "http://127.0.0.1:1", PROJECT, write_key="w", batch_events=7, linger=2.0, senders=5, queue_bytes=9
+    ) as hw:
+        writer = hw._writer
+        assert isinstance(writer, BatchingWriter)
+        assert (writer._threads, writer._batch_events, writer._linger) == (5, 7, 2.0)
+
+
+@pytest.mark.parametrize("wrong", [{"batch_events": 0}, {"batch_events": 5_001}, {"senders": 0}, {"when_full": "drop"}])
+@pytest.mark.parametrize("connect", [headwater.connect, headwater.connect_async])
+def test_options_that_say_nothing_are_named(connect: Callable[..., object], wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        connect("http://127.0.0.1:1", PROJECT, write_key="w", **wrong)
