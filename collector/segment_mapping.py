@@ -106,9 +106,8 @@ def identified(message: Message) -> Mapped | None:
     if (size := len(orjson.dumps(traits))) > TRAITS_MAX:
         raise RuleError("InvalidMessageError", f"Member 'traits' has {size:,} bytes; {TRAITS_MAX:,} is the most.")
     told = {"user": user, "userId": message.user_id, "traits": traits, "keen": {"timestamp": message.timestamp}}
-    if object_of(
-        message.context.get("personas")
-    ):  # a computed trait or an audience: one of many, which it leaves as they are
+    # A computed trait or an audience is one of many, and leaves the others as they are.
+    if object_of(message.context.get("personas")):
         told["merge"] = True
     return Mapped(IDENTIFY, told, user, is_event=False)
 

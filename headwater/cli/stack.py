@@ -41,8 +41,6 @@ def up(
     """
     settings = local_settings(data_dir, port=port)
     folder = settings.data_dir
-    with explained(OSError):
-        running = is_running(folder)
     with explained():
         from headwater.control.model import ControlError
         from headwater.local.deployment import DeploymentError
@@ -52,12 +50,6 @@ def up(
         from headwater.local.stack import StackOptions, run_stack, start_in_background, wait_until_started
         from headwater.local.supervisor import StackError
 
-    def already() -> None:
-        typer.echo(f"A stack runs in {folder} already; nothing was changed.")
-        if detach:
-            with Console(stderr=True).status("Waiting until it is ready"):
-                wait_until_started(folder)
-
     given = settings.model_fields_set
     options = StackOptions(
         settings,
@@ -66,10 +58,9 @@ def up(
         processors=processors,
     )
     with explained(StackError, MavenError, DeploymentError, PortError, ControlError, OSError):
-        if running:
-            already()
-            return
         try:
+            if is_running(folder):
+                raise AlreadyRunningError
             if detach:
                 if options.kafka is None:
                     fetch_kafka()  # here, where its progress bar is seen
@@ -81,8 +72,11 @@ def up(
                 logging = settings.model_copy(update={"log_format": log_format, "worker_name": "supervisor"})
                 configure_logs(logging, "supervisor")
                 run_stack(options, lambda state: _welcome(state, settings))
-        except AlreadyRunningError:
-            already()
+        except AlreadyRunningError:  # found here, or by who was to run it
+            typer.echo(f"A stack runs in {folder} already; nothing was changed.")
+            if detach:
+                with Console(stderr=True).status("Waiting until it is ready"):
+                    wait_until_started(folder)
 
 
 def status(
@@ -110,9 +104,8 @@ def status(
     else:
         console = Console()
         console.print(_services_table(state))
-        if (
-            state.services.get("http") and state.services["http"].ready
-        ):  # else it may hang, and this is to answer all the same
+        http = state.services.get("http")
+        if http is not None and http.ready:  # else it may hang, and this is to answer all the same
             console.print(_live_table(state))
 
 

@@ -23,7 +23,6 @@ PIECE_BYTES = 65_536  # of a body that are sent at once; what urllib3 calls conn
 TIMEOUT = urllib3.Timeout(connect=10.0, read=30.0)
 IDLE_SECONDS = 5.0  # a connection that was not used for so long may be forgotten on its way
 
-
 log = logging.getLogger("headwater.client")
 
 
