@@ -1,5 +1,6 @@
 """The real Kafka and ClickHouse of this process's tests, started when the first asks for them, and settings for one test."""
 
+import logging
 import os
 import secrets
 import signal
@@ -92,9 +93,14 @@ def _loggers_are_not_cached() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _logs_as_they_were() -> Iterator[None]:
     """A command that a test runs in this process, and that writes errors only, hides no warning from the next test."""
+    root, ours = logging.getLogger(), logging.getLogger("headwater")
+    levels, handlers = (root.level, ours.level), list(root.handlers)
     yield
     if structlog.is_configured():
         structlog.reset_defaults()
+        root.setLevel(levels[0])
+        ours.setLevel(levels[1])
+        root.handlers[:] = handlers
 
 
 @pytest.fixture
