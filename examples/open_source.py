@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from headwater.client.connection import find_target
+from headwater.client.target import find_target
 from headwater.settings import load_settings
 
 START = datetime(2026, 1, 4, tzinfo=UTC)  # a Sunday

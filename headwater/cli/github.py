@@ -10,8 +10,8 @@ import httpx
 import typer
 
 from headwater.cli.local import DataDir, explained, local_settings
-from headwater.client.connection import find_target
 from headwater.client.errors import ConnectError
+from headwater.client.target import find_target
 
 API = "https://api.github.com"
 ROUTE = "/webhooks/github/"

@@ -13,8 +13,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from headwater.cli.local import DataDir, local_settings
-from headwater.client.connection import find_target, http_send
 from headwater.client.errors import ConnectError
+from headwater.client.producing import http_send
+from headwater.client.target import find_target
 from headwater.load.checkpoint import Checkpoint, checkpoint_path, read_checkpoint
 from headwater.load.delivery import Delivery
 from headwater.load.loader import Loader, LoadError

@@ -1,54 +1,24 @@
-"""`headwater.connect()`: where to send and ask, from the arguments, the settings, or the local stack that runs."""
+"""`headwater.connect()` and `connect_async()`: clients of one project."""
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from headwater.client.async_client import AsyncClient
-from headwater.client.bulk import HttpSend
 from headwater.client.client import Client, Transport
 from headwater.client.context import Context
-from headwater.client.errors import ConnectError, there
+from headwater.client.errors import ConnectError
 from headwater.client.http import AsyncHttpTransport, HttpTransport
-from headwater.client.queue import MemoryQueue, Queue
-from headwater.client.spool import Spool
-from headwater.client.writer import BatchingWriter, OnError, WhenFull, Writer
-from headwater.local.state import State, read_state
-from headwater.settings import PREFIX, Settings, load_settings
+from headwater.client.producing import RETRY_SECONDS, Producing, Way
+from headwater.client.target import Target, find_target
+from headwater.client.writer import OnError, WhenFull
+from headwater.settings import Settings, load_settings
 
 QUEUE_BYTES = 64_000_000
 BATCH_EVENTS = 1_000
 LINGER_SECONDS = 0.1
-SENDERS = 2
-RETRY_SECONDS = 300.0
 SPOOL_BYTES = 1_000_000_000
-
-
-@dataclass(frozen=True)
-class Target:
-    """What is known of a deployment and a project; None where it is neither given nor found."""
-
-    url: str | None
-    project_id: str | None
-    write_key: str | None
-    read_key: str | None
-    kafka: str | None
-    data_dir: Path
-    master_key: str | None = None
-
-    def missing(self, *names: str) -> ConnectError | None:
-        """The error that says which of these are not known, and how to give them; None when all are."""
-        unknown = [name for name in names if getattr(self, name) is None]
-        if not unknown:
-            return None
-        arguments = ", ".join(f"{name}=..." for name in unknown)
-        variables = ", ".join(PREFIX + name.upper() for name in unknown)
-        return ConnectError(
-            f"{' and '.join(unknown)} not known: give connect({arguments}), set {variables}, "
-            f"or start a local stack with `headwater up` (none was found in {self.data_dir})."
-        )
 
 
 def connect(
@@ -58,7 +28,7 @@ def connect(
     write_key: str | None = None,
     read_key: str | None = None,
     master_key: str | None = None,
-    transport: Literal["http", "kafka"] = "http",
+    transport: Way = "http",
     kafka: str | None = None,
     clickhouse: str | None = None,
     data_dir: str | Path | None = None,
@@ -109,11 +79,19 @@ def connect(
     another project's events. OSError where the spool cannot be read or made. Reads files, the whole spool among them, and settings;
     opens no connection, but starts to send what the spool has.
     """
-    if transport not in ("http", "kafka"):
-        raise ValueError(f"transport is {transport!r}: it is 'http' or 'kafka'")
-    if spool is not None and transport == "kafka":
-        raise ValueError(f"spool is {str(spool)!r}: events go to a spool on their way over HTTP only, not to Kafka")
-    _check_sending(batch_events, senders, when_full)
+    producing = Producing(
+        transport=transport,
+        when_full=when_full,
+        on_error=on_error,
+        queue_bytes=queue_bytes,
+        batch_events=batch_events,
+        linger=linger,
+        senders=senders,
+        retry_seconds=retry_seconds,
+        spool=spool,
+        spool_bytes=spool_bytes,
+        backfill=backfill,
+    )
     own = Context(context)
     base = settings or load_settings()
     target = find_target(
@@ -129,31 +107,7 @@ def connect(
         ),
         local=clickhouse is None,
     )
-    writer: Writer | ConnectError
-    if transport == "kafka":
-        writer = target.missing("kafka", "project_id") or kafka_writer(
-            base,
-            target,
-            retry_seconds=retry_seconds,
-            queue_bytes=queue_bytes,
-            when_full=when_full,
-            on_error=on_error,
-            backfill=backfill,
-        )
-    else:
-        writer = http_writer(
-            target,
-            when_full=when_full,
-            on_error=on_error,
-            queue_bytes=queue_bytes,
-            batch_events=batch_events,
-            linger=linger,
-            senders=senders,
-            retry_seconds=retry_seconds,
-            spool=spool,
-            spool_bytes=spool_bytes,
-            backfill=backfill,
-        )
+    writer = producing.writer(target, base)
     http = target.missing("url", "project_id", "read_key") or HttpTransport(
         str(target.url), str(target.project_id), str(target.read_key)
     )
@@ -173,6 +127,8 @@ def connect_async(
     write_key: str | None = None,
     read_key: str | None = None,
     master_key: str | None = None,
+    transport: Way = "http",
+    kafka: str | None = None,
     data_dir: str | Path | None = None,
     settings: Settings | None = None,
     context: Mapping[str, Any] | None = None,
@@ -187,24 +143,18 @@ def connect_async(
     spool_bytes: int = SPOOL_BYTES,
     backfill: bool = False,
 ) -> AsyncClient:
-    """A client of one project for asyncio, over HTTP, with all methods of `connect`'s.
+    """A client of one project for asyncio, with all methods of `connect`'s.
 
         async with headwater.connect_async() as hw:
             print((await hw.count("purchases")).value)
 
-    The arguments are as in `connect`, whose `transport="kafka"` and `clickhouse` this has not, and so is what is found where they are not given; `when_full="block"` lets other tasks
-    run while `add_event` waits. With a `spool`, this call reads it and `add_event` writes to a file, for some microseconds. Not to be
+    The arguments are as in `connect`, whose `clickhouse` this has not: questions go over HTTP. `when_full="block"` lets other tasks run while
+    `add_event` waits. With a `spool`, this call reads it and `add_event` writes to a file, for some microseconds. Not to be
     awaited itself: it opens no connection. Raises ConnectError as `connect` does.
     """
-    _check_sending(batch_events, senders, when_full)
-    own = Context(context)
-    base = settings or load_settings()
-    folder = Path(data_dir) if data_dir is not None else base.data_dir
-    keys = write_key or master_key, read_key or master_key
-    target = find_target(base, Target(url, project_id, *keys, None, folder, master_key))
-    writer = http_writer(
-        target,
-        when_full="raise",
+    producing = Producing(
+        transport=transport,
+        when_full=when_full,
         on_error=on_error,
         queue_bytes=queue_bytes,
         batch_events=batch_events,
@@ -215,144 +165,22 @@ def connect_async(
         spool_bytes=spool_bytes,
         backfill=backfill,
     )
-    transport = target.missing("url", "project_id", "read_key") or AsyncHttpTransport(
+    own = Context(context)
+    base = settings or load_settings()
+    folder = Path(data_dir) if data_dir is not None else base.data_dir
+    keys = write_key or master_key, read_key or master_key
+    target = find_target(base, Target(url, project_id, *keys, kafka, folder, master_key))
+    # Not the thread waits for room, but the task.
+    writer = replace(producing, when_full="raise").writer(target, base)
+    http = target.missing("url", "project_id", "read_key") or AsyncHttpTransport(
         str(target.url), str(target.project_id), str(target.read_key)
     )
     master = target.missing("url", "project_id", "master_key") or AsyncHttpTransport(
         str(target.url), str(target.project_id), str(target.master_key)
     )
-    if isinstance(writer, ConnectError) and isinstance(transport, ConnectError):
+    if isinstance(writer, ConnectError) and isinstance(http, ConnectError):
         raise writer
-    return AsyncClient(writer, transport, master, wait_for_room=when_full == "block", context=own)
-
-
-def _check_sending(batch_events: int, senders: int | None, when_full: WhenFull) -> None:
-    """Raises ValueError for arguments that say nothing."""
-    if not 1 <= batch_events <= 5_000:
-        raise ValueError(f"batch_events is {batch_events}: a request takes 1 to 5,000 events")
-    if senders is not None and senders < 1:
-        raise ValueError(f"senders is {senders}: it takes at least one")
-    if when_full not in ("block", "raise"):
-        raise ValueError(f"when_full is {when_full!r}: it is 'block' or 'raise'")
-
-
-def find_target(settings: Settings, given: Target | None = None, *, local: bool = True) -> Target:
-    """What `given`, the settings and (where `local`) the stack that runs in the data directory tell. Reads the stack's state."""
-    given = given or Target(None, None, None, None, None, settings.data_dir)
-    return complete(given, settings, read_state(given.data_dir) if local else None)
-
-
-def complete(given: Target, settings: Settings, stack: State | None) -> Target:
-    """What is given, then the settings, then the local stack's state: each for what those before leave open.
-
-    Pure. The stack serves only where neither argument nor setting gives an address, and its keys only its own project.
-    """
-    write_key, read_key, master_key = (
-        None if key is None else key.get_secret_value()
-        for key in (settings.write_key, settings.read_key, settings.master_key)
-    )
-    target = Target(
-        url=given.url or settings.url,
-        project_id=given.project_id or settings.project_id,
-        write_key=given.write_key or write_key or master_key,
-        read_key=given.read_key or read_key or master_key,
-        kafka=given.kafka or (settings.kafka if "kafka" in settings.model_fields_set else None),
-        data_dir=given.data_dir,
-        master_key=given.master_key or master_key,
-    )
-    if stack is not None and target.url is None and target.kafka is None:
-        own = target.project_id in (None, stack.project_id)
-        target = replace(
-            target,
-            url=stack.url,
-            kafka=stack.kafka,
-            project_id=target.project_id or stack.project_id,
-            write_key=target.write_key or (stack.write_key if own else None),
-            read_key=target.read_key or (stack.read_key if own else None),
-            master_key=target.master_key or (stack.master_key if own else None),
-        )
-    return replace(target, url=target.url.rstrip("/") if target.url else None)
-
-
-def http_writer(
-    target: Target,
-    *,
-    when_full: WhenFull,
-    on_error: OnError | None,
-    queue_bytes: int,
-    batch_events: int,
-    linger: float,
-    senders: int | None,
-    retry_seconds: float,
-    spool: str | Path | None,
-    spool_bytes: int,
-    backfill: bool,
-) -> BatchingWriter | ConnectError:
-    """A writer to a collector; the error where something that it needs is not known. Raises ConnectError and OSError where
-    the spool cannot be had."""
-
-    threads = senders or (SENDERS if spool is None else 1)
-
-    def make_queue() -> Queue:
-        return MemoryQueue(queue_bytes) if spool is None else Spool(Path(spool), str(target.project_id), spool_bytes)
-
-    return target.missing("url", "project_id", "write_key") or BatchingWriter(
-        lambda: http_send(
-            target,
-            threads,
-            retry_seconds if spool is None else math.inf,
-            patient=spool is not None,
-            backfill=backfill,
-        ),
-        make_queue,
-        threads=threads,
-        batch_events=batch_events,
-        linger=linger,
-        when_full=when_full,
-        on_error=on_error,
-    )
-
-
-def http_send(
-    target: Target, connections: int, retry_seconds: float = RETRY_SECONDS, *, patient: bool = False, backfill: bool
-) -> HttpSend:
-    """What sends requests to a collector, of so many threads at once; `patient` as HttpSend has it. Raises ConnectError where something that it needs is not known."""
-    there(target.missing("url", "project_id", "write_key"))
-    return HttpSend(
-        str(target.url),
-        str(target.project_id),
-        str(target.write_key),
-        connections=connections,
-        retry_seconds=retry_seconds,
-        patient=patient,
-        backfill=backfill,
-    )
-
-
-def kafka_writer(
-    settings: Settings,
-    target: Target,
-    *,
-    retry_seconds: float,
-    queue_bytes: int,
-    when_full: WhenFull,
-    on_error: OnError | None,
-    backfill: bool,
-) -> Writer:
-    """A writer to Kafka. Raises ConnectError where the extra is not installed."""
-    try:
-        from headwater.client.kafka import KafkaWriter
-    except ImportError as error:
-        raise ConnectError(f"transport='kafka' needs the extra: pip install 'headwater[kafka]' ({error}).") from error
-    return KafkaWriter(
-        settings.model_copy(update={"kafka": target.kafka}),
-        str(target.project_id),
-        retry_seconds=retry_seconds,
-        queue_bytes=queue_bytes,
-        when_full=when_full,
-        on_error=on_error,
-        backfill=backfill,
-    )
+    return AsyncClient(writer, http, master, wait_for_room=when_full == "block", context=own)
 
 
 def clickhouse_transport(url: str, target: Target) -> Transport | ConnectError:

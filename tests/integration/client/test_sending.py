@@ -140,6 +140,28 @@ def test_an_event_is_the_same_record_over_kafka_as_over_http(collector: Collecto
     assert kafka["timestamp"] == 1777629600250
 
 
+async def test_the_client_for_asyncio_writes_to_kafka_too_and_lets_others_run_while_its_queue_is_full(
+    collector: Collector,
+) -> None:
+    total, text = 400, "x" * 10_000  # four times what the queue takes
+    failures: list[FailedEvent] = []
+    async with headwater.connect_async(
+        project_id=collector.project.id,
+        transport="kafka",
+        settings=collector.settings,
+        queue_bytes=1_000_000,
+        on_error=failures.append,
+    ) as hw:
+        for number in range(total):
+            await hw.add_event("visits", {"n": number, "text": text})
+        await hw.add_event("visits", {"a.b": 1})
+        await hw.flush(60)
+        assert (hw.accepted, hw.failed, hw.pending) == (total, 1, 0)
+    assert [f.name for f in failures] == ["InvalidPropertyNameError"]
+    records = raw_records(collector.settings, collector.project.id)
+    assert sorted(orjson.loads(r["properties"])["n"] for r in records) == list(range(total))
+
+
 def test_what_is_unsent_at_exit_is_sent(collector: Collector) -> None:
     script = (
         "import headwater\nhw = headwater.connect(linger=60)\nfor n in range(300): hw.add_event('visits', {'n': n})"

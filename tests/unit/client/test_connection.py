@@ -1,60 +1,18 @@
-"""Where a client goes: arguments, settings, the local stack; and what it says when something is missing."""
+"""What a client can do with what it is told, and what it says when something is missing."""
 
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 import headwater
-from headwater.client.connection import Target, complete
 from headwater.client.errors import ConnectError
 from headwater.client.writer import BatchingWriter
-from headwater.local.state import State
-from headwater.settings import Settings
 
-PROJECT, OTHER = "a" * 24, "b" * 24
-NOTHING = Target(None, None, None, None, None, Path("data"))
-STACK = State(
-    supervisor_pid=1,
-    supervisor_created=0.0,
-    url="http://127.0.0.1:7000",
-    kafka="127.0.0.1:19092",
-    clickhouse="http://u:p@127.0.0.1:18123",
-    secret="s" * 32,
-    project_id=PROJECT,
-    write_key="stack-write",
-    read_key="stack-read",
-)
-
-
-def test_the_local_stack_gives_everything() -> None:
-    found = complete(NOTHING, Settings(), STACK)
-    assert found == Target(STACK.url, PROJECT, "stack-write", "stack-read", STACK.kafka, Path("data"))
-
-
-def test_the_stacks_keys_are_for_its_own_project_only() -> None:
-    found = complete(replace(NOTHING, project_id=OTHER), Settings(), STACK)
-    assert (found.url, found.write_key, found.read_key) == (STACK.url, None, None)
-
-
-@pytest.mark.parametrize("settings", [Settings(url="http://other:7000"), Settings(kafka="other:9092")])
-def test_an_address_in_the_settings_leaves_the_stack_out(settings: Settings) -> None:
-    found = complete(NOTHING, settings, STACK)
-    assert (found.url, found.kafka) == (settings.url, "other:9092" if settings.url is None else None)
-    assert (found.project_id, found.write_key) == (None, None)
-
-
-def test_arguments_come_before_settings_and_the_master_key_stands_in() -> None:
-    settings = Settings(
-        url="http://settings:7000/", project_id=OTHER, read_key=SecretStr("r"), master_key=SecretStr("m")
-    )
-    found = complete(replace(NOTHING, project_id=PROJECT), settings, None)
-    assert found == Target("http://settings:7000", PROJECT, "m", "r", None, Path("data"), "m")
+PROJECT = "a" * 24
 
 
 def test_with_nothing_to_connect_to_the_error_names_what_is_missing_and_the_way_out(tmp_path: Path) -> None:
@@ -75,14 +33,6 @@ def test_a_key_that_is_missing_is_missed_by_the_calls_that_need_it() -> None:
         pytest.raises(ConnectError, match="read_key"),
     ):
         hw.count("visits")
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"transport": "carrier pigeon"}, {"batch_events": 5_001}, {"batch_events": 0}, {"when_full": "drop"}]
-)
-def test_wrong_options_are_named(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        headwater.connect("http://127.0.0.1:9", PROJECT, write_key="w", **wrong)
 
 
 def test_a_parameter_that_an_analysis_does_not_have_is_refused() -> None:
@@ -168,7 +118,10 @@ async def test_the_asynchronous_client_takes_the_same_options_for_sending() -> N
         assert (writer._threads, writer._batch_events, writer._linger) == (5, 7, 2.0)
 
 
-@pytest.mark.parametrize("wrong", [{"batch_events": 0}, {"batch_events": 5_001}, {"senders": 0}, {"when_full": "drop"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"transport": "pigeon"}, {"batch_events": 0}, {"batch_events": 5_001}, {"senders": 0}, {"when_full": "drop"}],
+)
 @pytest.mark.parametrize("connect", [headwater.connect, headwater.connect_async])
 def test_options_that_say_nothing_are_named(connect: Callable[..., object], wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
