@@ -155,6 +155,8 @@ def test_a_single_message_that_is_refused_is_said_to_be(
         answer = http.post("/v1/track", content=content, auth=auth)
         assert answer.status_code == 400
         assert named in answer.json()["message"]
+        # What is not read to its end ends the connection, and says so.
+        assert answer.headers.get("connection") == ("close" if named == "10,000,000" else None)
     assert answered(http.post("/v1/batch", json=[], auth=auth))[0] == 400
     assert answered(http.post("/v1/nowhere", auth=auth))[0] == 404
     assert answered(http.get("/v1/track"))[0] == 405

@@ -3,6 +3,7 @@
 import gzip
 import zlib
 from collections.abc import MutableMapping
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -24,7 +25,6 @@ def raw_deflate(data: bytes) -> bytes:
 @given(st.binary(max_size=LIMIT))
 def test_what_was_compressed_comes_back(data: bytes) -> None:
     half = len(data) // 2
-    assert decompress(data, b"identity", LIMIT) == data
     assert decompress(gzip.compress(data), b"gzip", LIMIT) == data
     assert decompress(gzip.compress(data[:half]) + gzip.compress(data[half:]), b"gzip", LIMIT) == data
     assert decompress(zlib.compress(data), b"deflate", LIMIT) == data
@@ -92,8 +92,49 @@ async def received(chunks: list[bytes], headers: dict[bytes, bytes], ends: bool 
     return await read_body(receive, headers, LIMIT)
 
 
-async def test_chunks_are_joined() -> None:
-    assert await received([b"a", b"", b"bc"], {}) == b"abc"
+@pytest.mark.parametrize("headers", [{}, {b"content-encoding": b" Identity "}, {b"content-encoding": b""}])
+async def test_chunks_are_joined(headers: dict[bytes, bytes]) -> None:
+    assert await received([b"a", b"", b"bc"], headers) == b"abc"
+
+
+@given(st.binary(max_size=LIMIT), st.lists(st.integers(0, LIMIT), max_size=5), st.sampled_from(["gzip", "zlib", "raw"]))
+async def test_compressed_chunks_are_one_body(data: bytes, cuts: list[int], form: str) -> None:
+    compress = {"gzip": gzip.compress, "zlib": zlib.compress, "raw": raw_deflate}[form]
+    packed = compress(data)
+    ends = [0, *sorted(cut % (len(packed) + 1) for cut in cuts), len(packed)]
+    chunks = [packed[one:other] for one, other in pairwise(ends)]
+    headers = {b"content-encoding": b"gzip" if form == "gzip" else b"deflate"}
+    assert await received(chunks, headers) == data
+    with pytest.raises(ApiError) as caught:
+        await received([*chunks[:-1], chunks[-1][:-1]] if chunks[-1] else [packed[:-1]], headers)
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("packed", "status", "unread"),
+    [
+        (gzip.compress(bytes(100_000_000), 1), 413, True),
+        (b"no gzip" * 200_000, 400, False),
+    ],
+    ids=["a bomb is refused before it is all there", "what is broken is read to its end"],
+)
+async def test_when_a_compressed_body_is_refused(packed: bytes, status: int, unread: bool) -> None:
+    size, limit = 65_536, len(packed)
+    left = [packed[start : start + size] for start in range(0, len(packed), size)]
+
+    async def receive() -> MutableMapping[str, Any]:
+        return {"type": "http.request", "body": left.pop(0), "more_body": bool(left)}
+
+    with pytest.raises(ApiError) as caught:
+        await read_body(receive, {b"content-encoding": b"gzip"}, limit)
+    assert caught.value.status == status
+    assert bool(left) is unread
+
+
+async def test_an_unknown_encoding_in_many_chunks() -> None:
+    with pytest.raises(ApiError) as caught:
+        await received([b"{", b"}"], {b"content-encoding": b"br"})
+    assert caught.value.status == 415
 
 
 @pytest.mark.parametrize(
