@@ -1,10 +1,15 @@
 """Users of Segment's clients: learned from identify, attached to later events, the same however often a block is processed."""
 
+import io
 from typing import Any
 
+import fastavro
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from headwater.codec import MARKER, codec, schema_fingerprint
 from headwater.rules import RuleError
 from headwater.segment_users import attachment
 from processors.users import Users
@@ -16,6 +21,10 @@ URL = {"name": "keen:url_parser", "input": {"url": "page"}, "output": "parts"}
 
 def identify(users: Users, user: str, traits: Any, at: int, user_id: str | None = None) -> None:
     users.identify(PROJECT, {"user": user, "userId": user_id, "traits": traits}, at)
+
+
+def compute(users: Users, user: str, traits: Any, at: int, user_id: str | None = None) -> None:
+    users.identify(PROJECT, {"user": user, "userId": user_id, "traits": traits, "merge": True}, at)
 
 
 def attached(users: Users, member: str, user: object, project_id: str = PROJECT) -> Any:
@@ -42,18 +51,52 @@ def test_a_computed_trait_leaves_the_others_as_they_are() -> None:
     users = Users(state_over(MemoryTable()))
     identify(users, "u", {"plan": "pro", "ltv": 1}, 5, "u")
     for traits, at in (({"ltv": 7}, 6), ({"big_spender": True}, 7), ({"ltv": 3, "churn": 0}, 4)):  # the last is late
-        users.identify(PROJECT, {"user": "u", "userId": None, "traits": traits, "merge": True}, at)
-    known = {"id": "u", "plan": "pro", "ltv": 7, "big_spender": True, "churn": 0}
+        compute(users, "u", traits, at)
+    known = {"id": "u", "plan": "pro", "ltv": 7, "big_spender": True}
     assert attached(users, "userId", "u") == {"userId": "u", "traits": known}
-    identify(users, "u", {"plan": "old"}, 6, "u")  # and no late one takes the place of what is known
+    identify(users, "u", {"plan": "late"}, 6, "u")  # in the place of what is older, computed or not
+    known = {"id": "u", "plan": "late", "big_spender": True}
     assert attached(users, "userId", "u")["traits"] == known
-    users.identify(PROJECT, {"user": "new", "userId": "new", "traits": {"ltv": 1}, "merge": True}, 1)
+    compute(users, "new", {"ltv": 1}, 1, "new")
     assert attached(users, "userId", "new")["traits"] == {"id": "new", "ltv": 1}
     with pytest.raises(RuleError, match="32,768 is the most"):
-        users.identify(PROJECT, {"user": "u", "traits": {"x": "y" * 32_760}, "merge": True}, 8)
+        compute(users, "u", {"x": "y" * 32_760}, 8)
     assert attached(users, "userId", "u") == {"userId": "u", "traits": known}
     identify(users, "u", {"plan": "free"}, 9, "u")
     assert attached(users, "userId", "u")["traits"] == {"id": "u", "plan": "free"}
+
+
+VALUES = st.dictionaries(st.sampled_from("abc"), st.integers(0, 9), max_size=3)
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), VALUES), max_size=6).flatmap(
+        lambda said: st.tuples(st.just(said), st.permutations(range(len(said))))
+    )
+)
+def test_what_is_known_does_not_depend_on_the_order_in_which_it_comes(
+    given: tuple[list[tuple[bool, dict[str, int]]], list[int]],
+) -> None:
+    said, order = given
+    users, expected = Users(state_over(MemoryTable())), None
+    for computed, traits in said:  # each at its place in the list
+        expected = {**(expected or {}), **traits} if computed else traits
+    for at in order:
+        computed, traits = said[at]
+        (compute if computed else identify)(users, "u", traits, at)
+    shown = attached(users, "userId", "u").get("traits")
+    assert (shown or {}) == (expected or {})
+
+
+def test_a_record_of_the_first_version_is_read() -> None:
+    schema = next(one for one in codec("user").versions.values() if len(one["fields"]) == 3)
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, schema, {"user_id": "u", "traits": '{"plan":"pro"}', "identified_at": 5})
+    state = state_over(MemoryTable())
+    state.set_user(PROJECT, "u", MARKER + schema_fingerprint(schema) + out.getvalue())
+    users = Users(state)
+    compute(users, "u", {"ltv": 1}, 6)
+    assert attached(users, "userId", "u")["traits"] == {"id": "u", "plan": "pro", "ltv": 1}
 
 
 def test_other_add_ons_are_left_and_an_event_without_user_is_as_it_was() -> None:
@@ -113,7 +156,11 @@ def test_what_waited_as_history_is_forgotten_and_what_came_since_is_not() -> Non
     identify(users, "u", {"plan": "old"}, 10)
     users.identify(PROJECT, forget, 99)
     assert attached(users, "userId", "u") == {"userId": "u"}
-    identify(users, "u", {"plan": "new"}, 11)
+    compute(users, "u", {"ltv": 1}, 11)
+    identify(users, "u", {"plan": "old"}, 9)
+    users.identify(PROJECT, forget, 99)
+    assert attached(users, "userId", "u")["traits"] == {"ltv": 1}
+    identify(users, "u", {"plan": "new"}, 12)
     users.identify(PROJECT, forget, 99)
     assert attached(users, "userId", "u")["traits"] == {"plan": "new"}
 
