@@ -5,6 +5,7 @@ Pure. The reasons for each choice, and where Keen's own rule is not known, are i
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -242,6 +243,12 @@ def take_reserved(event: dict[str, Any]) -> Reserved:
     return Reserved(None if timestamp is None else parse_timestamp(timestamp), client_id, addons)
 
 
+# As databases, Ruby and Go print times; never what `datetime.fromisoformat` reads.
+_ZONE_APART = re.compile(
+    r"(\d{4}-?\d\d-?\d\d[T ]\d[\d:.,]*)(?: ?([+-]\d\d:?\d\d) ?(?:z|utc|gmt)?| ?(?:z|utc|gmt))", re.ASCII | re.IGNORECASE
+).fullmatch
+
+
 class Moment(int):
     """An event's time in milliseconds since 1970 UTC, where it need not become text first; no JSON text makes one."""
 
@@ -249,7 +256,8 @@ class Moment(int):
 
 
 def parse_timestamp(value: object) -> int:
-    """An ISO 8601 time as milliseconds since 1970 UTC, cut below the millisecond; without a zone it is UTC.
+    """An ISO 8601 time as milliseconds since 1970 UTC, cut below the millisecond; without a zone it is UTC. A zone may stand apart, as
+    in `2026-01-31 23:59:59 +0100`, and be called UTC, GMT or z.
 
     Raises RuleError (InvalidPropertyValueError) for other forms and for years outside 1900 to 2299. A Moment is taken as it is.
     """
@@ -262,8 +270,12 @@ def parse_timestamp(value: object) -> int:
     try:
         time = datetime.fromisoformat(value)
     except ValueError:
-        raise _bad_timestamp(value, "is no ISO 8601 time") from None
-    if value[10:11] not in ("T", " ", "t", ""):
+        apart = _ZONE_APART(value)
+        try:
+            time = datetime.fromisoformat(apart[1] + (apart[2] or "+00:00") if apart else "")
+        except ValueError:
+            raise _bad_timestamp(value, "is no ISO 8601 time") from None
+    if value[10:11] not in ("T", " ", "t", "") and not (value[:8].isdigit() and value[8:9] in ("T", "t")):
         raise _bad_timestamp(value, "is no ISO 8601 time of the form 2026-01-31T23:59:59.999Z")
     since = (time if time.tzinfo else time.replace(tzinfo=UTC)) - _EPOCH
     milliseconds = since.days * 86_400_000 + since.seconds * 1_000 + since.microseconds // 1_000

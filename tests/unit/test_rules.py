@@ -270,12 +270,29 @@ def test_timestamps_against_datetime(time: datetime, zone: str, precision: str) 
 @pytest.mark.parametrize(
     "text",
     ["", "2026", "2026-13-01T00:00:00Z", "2026-01-01x00:00:00Z", "1899-12-31T23:59:59.999Z", "2300-01-01T00:00:00Z",
-     "12026-01-01T00:00:00Z", "2026-01-01T00:00:00+99:00", "2026-01-01T25:00:00Z"],
+     "12026-01-01T00:00:00Z", "2026-01-01T00:00:00+99:00", "2026-01-01T25:00:00Z", "2026-01-01 -0500", "2026-01-01 UTC",
+     "2026-01-01T25:00:00 UTC", "2026-01-01 00:00 CET", "2026-01-01 10:00:00 +9900", "2026-01-01 10:00 10:00 UTC"],
 )  # fmt: skip
 def test_bad_timestamps(text: str) -> None:
     with pytest.raises(RuleError) as caught:
         parse_timestamp(text)
     assert caught.value.name == "InvalidPropertyValueError"
+
+
+@pytest.mark.parametrize(
+    ("text", "iso"),
+    [
+        ("2019-10-01 00:00:00 UTC", "2019-10-01T00:00:00Z"),
+        ("2019-10-01 00:00:00.25 UTC", "2019-10-01T00:00:00.250Z"),
+        ("2019-10-01T00:00:00z", "2019-10-01T00:00:00Z"),
+        ("2019-10-01 02:00:00 +0200", "2019-10-01T00:00:00Z"),
+        ("2019-10-01 00:00:00.123456789 +0000 UTC", "2019-10-01T00:00:00.123Z"),
+        ("2019-10-01 00:00 gmt", "2019-10-01T00:00:00Z"),
+        ("20191001T000000Z", "2019-10-01T00:00:00Z"),
+    ],
+)
+def test_a_zone_may_stand_apart_and_separators_be_left_out(text: str, iso: str) -> None:
+    assert parse_timestamp(text) == parse_timestamp(iso)
 
 
 def test_the_first_and_the_last_timestamp() -> None:
