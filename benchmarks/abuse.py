@@ -152,7 +152,8 @@ def _send(port: int, garbage: bytes, stop: Signal, count: "Synchronized[int]") -
             socket.create_connection(("127.0.0.1", port), GARBAGE_SECONDS) as connection,
         ):
             while not stop.is_set():
-                connection.sendall(garbage)
+                with suppress(ConnectionError):  # it is refused before it is all sent; the answer is there all the same
+                    connection.sendall(garbage)
                 answer = HTTPResponse(connection)
                 answer.begin()
                 answer.read()

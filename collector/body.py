@@ -38,18 +38,14 @@ async def read_body(receive: Receive, headers: dict[bytes, bytes], limit: int) -
         encoding = encoding.strip().lower()
         if encoding in (b"", b"identity"):
             encoding = None
-    began = perf_counter()
-    message = await receive()
+    message = await _message(receive)
     body: bytes = message.get("body", b"")
     # To be told that nothing follows what is all there takes as long as to judge an event.
     if message.get("more_body") and len(body) != whole:
         chunks = _chunks(receive, body, whole, limit)
         if encoding is not None:
-            body = await _decompressed(chunks, encoding, limit)
-            _received(perf_counter() - began)
-            return body
+            return await _decompressed(chunks, encoding, limit)
         body = b"".join([chunk async for chunk in chunks])
-    _received(perf_counter() - began)
     if len(body) > limit:
         raise too_large(limit)
     if encoding is None:
@@ -59,12 +55,19 @@ async def read_body(receive: Receive, headers: dict[bytes, bytes], limit: int) -
     return decompress(*given) if len(body) <= AT_ONCE_BYTES else await asyncio.to_thread(decompress, *given)
 
 
+async def _message(receive: Receive) -> MutableMapping[str, Any]:
+    began = perf_counter()
+    message = await receive()
+    _received(perf_counter() - began)
+    return message
+
+
 async def _chunks(receive: Receive, first: bytes, whole: int | None, limit: int) -> AsyncIterator[bytes]:
     """A body as it arrives, from its first chunk on. Raises ApiError."""
     yield first
     size, more = len(first), True
     while more and size != whole:
-        message = await receive()
+        message = await _message(receive)
         if message["type"] == "http.disconnect":
             raise ApiError(400, "InvalidEventError", "The body ended early.")
         chunk: bytes = message.get("body", b"")
@@ -87,8 +90,10 @@ async def _decompressed(chunks: AsyncIterator[bytes], encoding: bytes, limit: in
             if size >= GATHERED_BYTES:
                 await asyncio.to_thread(stream.add, b"".join(waiting))
                 waiting, size = [], 0
-        await asyncio.to_thread(stream.add, b"".join(waiting))
-        return await asyncio.to_thread(stream.whole)
+        rest = b"".join(waiting)
+        if len(rest) <= AT_ONCE_BYTES and stream.is_new:
+            return stream.end(rest)
+        return await asyncio.to_thread(stream.end, rest)
     except ApiError as error:
         if error.status != 413:  # whose answer ends the connection; the other answers do not
             async for _ in chunks:
@@ -98,9 +103,7 @@ async def _decompressed(chunks: AsyncIterator[bytes], encoding: bytes, limit: in
 
 def decompress(body: bytes, encoding: bytes, limit: int) -> bytes:
     """A body without its content encoding: gzip (several members too) or deflate (zlib or raw). Raises ApiError."""
-    stream = Decompression(encoding, limit)
-    stream.add(body)
-    return stream.whole()
+    return Decompression(encoding, limit).end(body)
 
 
 class Decompression:
@@ -116,6 +119,11 @@ class Decompression:
         self._parts: list[bytes] = []
         self._size = 0
 
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was added yet."""
+        return self._stream is None
+
     def add(self, body: bytes) -> None:
         """Decompress what follows. Raises ApiError where it is broken or brings more than the limit."""
         if self._stream is None and body:
@@ -128,8 +136,9 @@ class Decompression:
         except zlib.error:
             raise ApiError(400, "InvalidEventError", "The body is not what its Content-Encoding says.") from None
 
-    def whole(self) -> bytes:
-        """All of it. Raises ApiError where its end is missing."""
+    def end(self, body: bytes) -> bytes:
+        """All of it, with the rest. Raises ApiError where its end is missing, too."""
+        self.add(body)
         if self._stream is None or not self._stream.eof:
             raise ApiError(400, "InvalidEventError", "The compressed body ends early.")
         return b"".join(self._parts)

@@ -34,7 +34,9 @@ from headwater.settings import Settings
 SUCCESS = b'{"success":true}'
 # Of other headers' values a browser tells its scripts nothing.
 JSON: Headers = ((b"content-type", b"application/json"), (b"access-control-expose-headers", b"Retry-After"))
-CLOSE: Headers = ((b"connection", b"close"),)  # the server closes it where a body was not read to its end
+CLOSE: Headers = (
+    (b"connection", b"close"),
+)  # where a body may not have been read to its end, which the server ends it for
 UNCACHED: Headers = ((b"cache-control", b"no-store"),)
 
 log = structlog.get_logger("headwater.collector")
@@ -155,8 +157,7 @@ class SegmentRoutes:
             return await read_body(receive, request.headers, self._settings.body_max_bytes)
         except ApiError as error:
             # Segment's answer; clients that know 413 do with it what they do with 400.
-            unread = error.status == 413
-            raise ApiError(400, error.name, error.message, CLOSE if unread else ()) from None
+            raise ApiError(400, error.name, error.message, CLOSE if error.status == 413 else ()) from None
 
     async def _writer(self, *keys: object) -> Grant:
         """What the first good one of these keys permits. Raises ApiError where none may write."""

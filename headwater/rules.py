@@ -243,9 +243,10 @@ def take_reserved(event: dict[str, Any]) -> Reserved:
     return Reserved(None if timestamp is None else parse_timestamp(timestamp), client_id, addons)
 
 
-# As databases, Ruby and Go print times; never what `datetime.fromisoformat` reads.
+# As databases, Ruby and Go print times. Asked only where `datetime.fromisoformat` fails.
 _ZONE_APART = re.compile(
-    r"(\d{4}-?\d\d-?\d\d[T ]\d[\d:.,]*)(?: ?([+-]\d\d:?\d\d) ?(?:z|utc|gmt)?| ?(?:z|utc|gmt))", re.ASCII | re.IGNORECASE
+    r"(\d{4}-?\d\d-?\d\d[T ]\d[\d:.,]*)(?: ?([+-]\d\d(?::?\d\d)?)| ?\+00:?00 (?:utc|gmt)| ?(?:z|utc|gmt))",
+    re.ASCII | re.IGNORECASE,
 ).fullmatch
 
 

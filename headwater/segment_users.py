@@ -2,7 +2,8 @@
 
 An identify goes into the raw topic as a JSON envelope whose collection is IDENTIFY, a name that no event's collection can
 have. Its properties are `user`, by which the user is known (the userId, else the anonymousId), and `userId` and `traits` as
-identified; `traits` null is that the user is to be forgotten, with `before` only what was identified up to that time. An event that is to have the traits says in its own `user` who it is, and brings the add-on `attachment`. Both have
+identified, with `merge` where the traits are computed ones, which come to the others; `traits` null is that the user is to be forgotten, with `before` only what
+was identified up to that time. An event that is to have the traits says in its own `user` who it is, and brings the add-on `attachment`. Both have
 the same key, so that they stay in order.
 """
 

@@ -1,7 +1,7 @@
 """The users of Segment's clients: what identify said of them, attached to the events that they send later.
 
-What is known of a user is what their messages say in the order of their times, in whatever order they come. Events bring the add-on
-ATTACH only in projects whose `segment.mode` is `device`; all others cost nothing here.
+What is known of a user is what their messages say in the order of their times, in whatever order they come; of two of one kind and time
+the one that comes last. Events bring the add-on ATTACH only in projects whose `segment.mode` is `device`; all others cost nothing here.
 """
 
 from collections.abc import Mapping
@@ -56,13 +56,13 @@ class User(NamedTuple):
         return {**self.traits, **{name: one.value for name, one in self.computed.items()}}
 
     def identified(self, user_id: str | None, traits: Mapping[str, Any], at: int) -> "User":
-        """With these traits in the place of all that are older, unless they were said later already."""
+        """With these traits in the place of those before, and of what was computed before; unless there are later ones."""
         if self.identified_at is not None and at < self.identified_at:
             return self
-        return User(user_id or self.user_id, traits, at, self._computed_after(at))
+        return User(user_id or self.user_id, traits, at, self._computed_after(at - 1))
 
     def told(self, user_id: str | None, traits: Mapping[str, Any], at: int) -> "User":
-        """With these computed traits beside the others, but for what is newer already."""
+        """With these computed traits beside the others, but for those that are known as of later."""
         if self.identified_at is not None and at < self.identified_at:
             return self
         newer = self._computed_after(at)
@@ -71,9 +71,9 @@ class User(NamedTuple):
 
     def after(self, at: int) -> "User | None":
         """Without what was said up to then; None where that is all."""
-        computed = self._computed_after(at)
         if self.identified_at is not None and self.identified_at > at:
-            return self._replace(computed=computed)
+            return self
+        computed = self._computed_after(at)
         return User(self.user_id, computed=computed) if computed else None
 
     def _computed_after(self, at: int) -> dict[str, Computed]:
@@ -91,7 +91,10 @@ class Users:
         self._learned: dict[tuple[str, str], bytes | None] = {}  # None for one who was forgotten
 
     def identify(self, project_id: str, properties: dict[str, Any], timestamp: int) -> None:
-        """Learn who a user is; or forget the user, where the traits are null. With `merge` the traits are computed ones. Raises RuleError."""
+        """Learn who a user is; or forget the user, where the traits are null. With `merge` the traits are computed ones.
+
+        Raises RuleError, for traits that are too large together, too: nothing is then learned.
+        """
         user, user_id, traits = properties.get("user"), properties.get("userId"), properties.get("traits")
         before, merge = properties.get("before"), properties.get("merge", False)
         if (

@@ -92,12 +92,13 @@ def _loggers_are_not_cached() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _logs_as_they_were() -> Iterator[None]:
-    """A command that a test runs in this process, and that writes errors only, hides no warning from the next test."""
+    """What a command that a test runs in this process sets of the logs ends with the test: one that writes errors only hides no warning from the next."""
     root, ours = logging.getLogger(), logging.getLogger("headwater")
     levels, handlers = (root.level, ours.level), list(root.handlers)
     yield
     if structlog.is_configured():
         structlog.reset_defaults()
+        structlog.contextvars.clear_contextvars()
         root.setLevel(levels[0])
         ours.setLevel(levels[1])
         root.handlers[:] = handlers

@@ -60,7 +60,8 @@ def connect(
 
     context: properties that every event gets which does not have them itself; objects are merged. `Client.context` adds more
     for a request or a task.
-    on_error: called in a background thread with a FailedEvent for each event that was not accepted.
+    on_error: called with a FailedEvent for each event that was not accepted: in a background thread, over Kafka also in one that waits in
+    `flush` or `close`, or for room.
     when_full: what `add_event` does while `queue_bytes` of events wait: `block` or `raise`.
     batch_events, linger: a request goes out with this many events (at most 5,000), or after this many seconds.
     senders: requests in flight at once, 2 where not given; 1 keeps the order of events, and is what a spool has where not given. For HTTP.
@@ -77,7 +78,7 @@ def connect(
     Raises ConnectError when there is nothing that this client could do: the message says what is missing. What only some
     calls need (a write key, a read key) those calls miss, by the same error; and where another client has the spool, or it holds
     another project's events. OSError where the spool cannot be read or made. Reads files, the whole spool among them, and settings;
-    opens no connection, but starts to send what the spool has.
+    opens no connection but to Kafka, and starts to send what the spool has.
     """
     producing = Producing(
         transport=transport,
@@ -150,7 +151,7 @@ def connect_async(
 
     The arguments are as in `connect`, whose `clickhouse` this has not: questions go over HTTP. `when_full="block"` lets other tasks run while
     `add_event` waits. With a `spool`, this call reads it and `add_event` writes to a file, for some microseconds. Not to be
-    awaited itself: it opens no connection. Raises ConnectError as `connect` does.
+    awaited itself: it waits for no connection. Raises ConnectError as `connect` does.
     """
     producing = Producing(
         transport=transport,

@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import orjson
@@ -59,6 +60,9 @@ class KafkaWriter:
                 "logger": log,
             }
         )
+        self._full_at: int | None = None  # how many events filled the queue
+        self._refused: SimpleQueue[tuple[Event, RuleError]] = SimpleQueue()  # by rules, and still to be reported
+        self._telling = threading.Lock()
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._poller = threading.Thread(target=self._poll, name="headwater-kafka-answers", daemon=True)
@@ -69,7 +73,7 @@ class KafkaWriter:
     @property
     def pending(self) -> int:
         """Events that are added and not yet answered."""
-        return len(self._producer) if self._process == os.getpid() else 0
+        return len(self._producer) + self._refused.qsize() if self._process == os.getpid() else 0
 
     def add(self, event: Event) -> None:
         """Queue an event. A full queue blocks until there is room, or raises QueueFullError, as the writer was told.
@@ -86,10 +90,14 @@ class KafkaWriter:
         if not self._ends:
             self._ends = True
             close_with_child(self.close)
+        if self._when_full == "raise" and self._full_at is not None:
+            if len(self._producer) >= self._full_at:  # it costs nothing to ask again until there is room
+                raise self._full()
+            self._full_at = None
         try:
             key, value = self._record(event)
         except RuleError as error:
-            self._fail(event, error.name, error.description, refused=True)
+            self._refused.put((event, error))  # not the caller's thread hears of it: it may run an event loop
             return
 
         def answered(error: Any, _message: Any) -> None:
@@ -105,7 +113,8 @@ class KafkaWriter:
                 return
             except BufferError:
                 if self._when_full == "raise":
-                    raise QueueFullError(f"{len(self._producer):,} events wait to be sent: the queue is full") from None
+                    self._full_at = len(self._producer)
+                    raise self._full() from None
                 self._producer.poll(POLL_SECONDS)
             except KafkaException as error:
                 self._fail(event, "Unreachable", f"Not accepted by Kafka: {error}", refused=False)
@@ -115,6 +124,7 @@ class KafkaWriter:
         """Block until every event added is answered. Raises TimeoutError when that takes longer than `timeout` seconds."""
         if self._process != os.getpid():
             return
+        self._tell_refused()
         left = self._producer.flush(-1 if timeout is None else timeout)
         if left:
             raise TimeoutError(f"{left:,} events were not answered within {timeout} seconds")
@@ -130,6 +140,9 @@ class KafkaWriter:
             self._producer.purge()  # each event's answer is an error then
             self._producer.flush(1.0)
         self._poller.join(1.0)
+
+    def _full(self) -> QueueFullError:
+        return QueueFullError(f"{len(self._producer):,} events wait to be sent: the queue is full")
 
     def _record(self, event: Event) -> tuple[bytes, bytes]:
         """The key and the value of an event's raw record. Raises RuleError."""
@@ -157,6 +170,17 @@ class KafkaWriter:
     def _poll(self) -> None:
         while not self._closed.is_set():
             self._producer.poll(POLL_SECONDS)
+            self._tell_refused()
+
+    def _tell_refused(self) -> None:
+        """Report the events that are against the rules; returns when all that were there are reported, by whichever thread."""
+        with self._telling:
+            while True:
+                try:
+                    event, error = self._refused.get_nowait()
+                except Empty:
+                    return
+                self._fail(event, error.name, error.description, refused=True)
 
     def _fail(self, event: Event, name: str, description: str, *, refused: bool) -> None:
         with self._lock:

@@ -1,5 +1,6 @@
 """The client against a real collector and a real Kafka: every event ends accepted or reported, each one once."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -145,19 +146,36 @@ async def test_the_client_for_asyncio_writes_to_kafka_too_and_lets_others_run_wh
 ) -> None:
     total, text = 400, "x" * 10_000  # four times what the queue takes
     failures: list[FailedEvent] = []
+    told_by: set[int] = set()
+
+    def tell(failure: FailedEvent) -> None:
+        failures.append(failure)
+        told_by.add(threading.get_ident())
+
     async with headwater.connect_async(
         project_id=collector.project.id,
         transport="kafka",
         settings=collector.settings,
         queue_bytes=1_000_000,
-        on_error=failures.append,
+        on_error=tell,
     ) as hw:
+        ran: list[int] = []
+
+        async def other() -> None:
+            while True:
+                ran.append(hw.pending)
+                await asyncio.sleep(0)
+
+        beside = asyncio.create_task(other())
         for number in range(total):
             await hw.add_event("visits", {"n": number, "text": text})
+        assert ran  # adding itself lets nobody run: it waited for room
         await hw.add_event("visits", {"a.b": 1})
         await hw.flush(60)
+        beside.cancel()
         assert (hw.accepted, hw.failed, hw.pending) == (total, 1, 0)
     assert [f.name for f in failures] == ["InvalidPropertyNameError"]
+    assert told_by.isdisjoint({threading.get_ident()})  # a callback may block
     records = raw_records(collector.settings, collector.project.id)
     assert sorted(orjson.loads(r["properties"])["n"] for r in records) == list(range(total))
 

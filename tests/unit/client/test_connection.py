@@ -97,6 +97,14 @@ assert os.wait()[1] == 0
     assert run.stdout.endswith("connect again after a fork 0\n")
 
 
+@pytest.mark.parametrize("connect", [headwater.connect, headwater.connect_async])
+def test_what_kafka_needs_is_named(connect: Callable[..., object], tmp_path: Path) -> None:
+    with pytest.raises(ConnectError, match=r"kafka=\.\.\."):
+        connect(project_id=PROJECT, transport="kafka", data_dir=tmp_path / "none")
+    with pytest.raises(ValueError, match="spool"):
+        connect(project_id=PROJECT, transport="kafka", kafka="127.0.0.1:9", spool=tmp_path)
+
+
 def test_a_spool_keeps_the_order_of_events_unless_told_otherwise(tmp_path: Path) -> None:
     def threads(**options: Any) -> int:
         with headwater.connect("http://127.0.0.1:1", PROJECT, write_key="w", **options) as hw:

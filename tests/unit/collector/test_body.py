@@ -131,6 +131,19 @@ async def test_when_a_compressed_body_is_refused(packed: bytes, status: int, unr
     assert bool(left) is unread
 
 
+@pytest.mark.parametrize("compress", [gzip.compress, zlib.compress, raw_deflate])
+async def test_a_large_compressed_body_is_decompressed_while_it_arrives(compress: Any) -> None:
+    data = Random(1).randbytes(600_000) + bytes(2_000_000)  # more than is gathered, and more than is taken out at once
+    packed = compress(data)
+    left = [packed[start : start + 50_000] for start in range(0, len(packed), 50_000)]
+
+    async def receive() -> MutableMapping[str, Any]:
+        return {"type": "http.request", "body": left.pop(0), "more_body": bool(left)}
+
+    encoding = b"deflate" if compress is raw_deflate else b"gzip"
+    assert await read_body(receive, {b"content-encoding": encoding}, len(data)) == data
+
+
 async def test_an_unknown_encoding_in_many_chunks() -> None:
     with pytest.raises(ApiError) as caught:
         await received([b"{", b"}"], {b"content-encoding": b"br"})
