@@ -8,7 +8,7 @@ from collector.errors import ApiError
 from collector.judging import BATCH_EVENTS_MAX, reads_quickly
 from collector.keen_judging import Batch, event_or_error
 from collector.request import Request
-from headwater.fields import as_id, as_moment
+from headwater.fields import as_id, as_moment, member
 from headwater.rules import PROPERTY_NAME_MAX, RuleError, parse_each
 
 NDJSON = frozenset({b"application/x-ndjson", b"application/ndjson", b"application/jsonl"})
@@ -27,7 +27,7 @@ class Lines(NamedTuple):
     """A body's form: lines, the collection of them all, and where their ids and times are.
 
     `id_field` and `timestamp_field` name members of every event; else what its `keen` object says holds, and `timestamp` where
-    that says no time. `keyed`: before each event stand its id and a tab. Blank lines are none.
+    that says no time. `keyed`: before each event stand an id, where its `keen` says none, and a tab. Blank lines are none.
     """
 
     collection: str
@@ -112,11 +112,12 @@ class Lines(NamedTuple):
                 continue
             try:
                 if key is not None:
-                    keen["uniqueness_token"] = key
+                    if keen.get("uniqueness_token") is None and keen.get("id") is None:
+                        keen["uniqueness_token"] = key
                 elif id_field:
-                    keen["uniqueness_token"] = as_id(event.get(id_field), id_field)
+                    keen["uniqueness_token"] = as_id(member(event, id_field), id_field)
                 if timestamp_field:
-                    keen["timestamp"] = as_moment(event.get(timestamp_field), timestamp_field)
+                    keen["timestamp"] = as_moment(member(event, timestamp_field), timestamp_field)
                 elif timestamp and keen.get("timestamp") is None:
                     keen["timestamp"] = timestamp
             except ValueError as error:

@@ -1,7 +1,9 @@
 """An event's id and time where a field of its own says them, in files and in NDJSON."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Any
 
 from headwater.rules import Moment
 
@@ -10,15 +12,33 @@ SECONDS_UNTIL = (
 )
 
 
+EPOCH_DIGITS = range(9, 15)  # a text of so many digits is a number since 1970; a shorter one may be a date
+
+
+def member(event: Mapping[str, Any], field: str) -> object:
+    """The value of a field: of a member of that name, else where the name's dots lead; None where nothing is."""
+    value: Any = event.get(field)
+    if value is None and "." in field:
+        value = event
+        for name in field.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
 def as_id(value: object, field: str) -> str:
     """A field's value as an event's id. Raises ValueError for what is neither text nor a whole number."""
+    if type(value) is float and value.is_integer():
+        value = int(value)  # as data frames have a whole number where others are missing
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
         raise ValueError(f"the field {field!r:.80} is {_shown(value)}: an id is text or a whole number")
     return str(value)
 
 
 def as_time(value: object, field: str) -> str:
-    """A field's value as ISO 8601 text: text as it is, a number as seconds or milliseconds since 1970. Raises ValueError."""
+    """A field's value as ISO 8601 text: text as it is, a number as seconds or milliseconds since 1970, also one of 9 to 14 digits in a text.
+    Raises ValueError."""
+    if type(value) is str and len(value) in EPOCH_DIGITS and value.isdecimal():
+        value = int(value)
     try:
         if type(value) is int:
             seconds, milliseconds = (value, 0) if -SECONDS_UNTIL < value < SECONDS_UNTIL else divmod(value, 1000)

@@ -1,9 +1,13 @@
 """`headwater load`: files of events into a collection."""
 
+import dataclasses
+import itertools
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -17,17 +21,20 @@ from headwater.client.errors import ConnectError
 from headwater.client.producing import http_send
 from headwater.client.target import find_target
 from headwater.load.checkpoint import Checkpoint, checkpoint_path, read_checkpoint
+from headwater.load.delimited import Dialect
 from headwater.load.delivery import Delivery
 from headwater.load.loader import Loader, LoadError
 from headwater.load.mapping import Columns
 from headwater.load.pipe import Pipe, standard_input
 from headwater.load.rows import read_blocks
 from headwater.load.sending import Senders
-from headwater.load.source import FormatError, Source, files_in
+from headwater.load.source import FormatError, Source, files_in, partition_of
 from headwater.rules import RuleError, check_collection_name
 from headwater.settings import Settings, SettingsError
 
 INTERRUPTED = 130
+REJECTED_NAMED = 1_000  # lines of a file
+OTHERS_NAMED = 5
 SENDERS = 8  # so many that the collector has a request to judge while Kafka acknowledges others
 
 
@@ -46,12 +53,34 @@ def load(
     id_field: Annotated[
         str | None, typer.Option(help="The field with an event's id; events with one id and time are one event.")
     ] = None,
+    timestamp_format: Annotated[
+        str | None,
+        typer.Option(
+            help="The form of that time where it is another, by the letters of Python's strptime, such as '%m/%d/%Y %H:%M'; without a zone it is UTC."
+        ),
+    ] = None,
     map_: Annotated[
         list[str] | None,
         typer.Option(
             "--map",
             metavar="COLUMN=PROPERTY",
             help="A column under another name; with dots an object (user.id); without a name it is left out. May be repeated.",
+        ),
+    ] = None,
+    delimiter: Annotated[str, typer.Option(help="Of CSV: what stands between columns, such as ';' or 'tab'.")] = ",",
+    encoding: Annotated[str, typer.Option(help="Of CSV: such as latin-1, cp1252 or utf-16.")] = "utf-8",
+    header: Annotated[
+        str | None,
+        typer.Option(help="Of CSV that has none: the columns' names, with commas between.", metavar="NAME,..."),
+    ] = None,
+    null: Annotated[
+        list[str] | None,
+        typer.Option(help="Of CSV: a cell without a value, such as NA, beside empty ones. May be repeated."),
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of CSV: a column that is text, though it looks like numbers. May be repeated.", metavar="COLUMN"
         ),
     ] = None,
     senders: Annotated[int, typer.Option(min=1, max=32, help="Requests in flight at once.")] = SENDERS,
@@ -62,20 +91,23 @@ def load(
 ) -> None:
     """Load a file of events, or a folder of files. Interrupted, it goes on where it was when run again; run twice, it doubles nothing.
 
-    CSV has a header and commas. A column whose cells are all numbers (without leading zeros) is numbers, all true or false
-    booleans, anything else text; empty cells are left out. Ends with exit code 1 when lines were rejected, each of which
-    is reported with its number.
+    CSV has a header and commas, unless options say otherwise. A column whose cells are all numbers (without leading zeros) is numbers, all true or false
+    booleans, anything else text; empty cells are left out. Where a few texts make text of a column of numbers, it is said. Ends with exit code 1 when lines were rejected;
+    the first thousand are reported with their numbers.
 
     NDJSON from standard input is sent while it comes, from its first MiB on. What was piped and was interrupted, or has more at its end, is piped
     again from its start: it is the same events, once in every answer, though live figures count them again. CSV from
     standard input is first kept in a temporary file, since the types of its columns take every row. Of Parquet, a null is no
     property and a time without a zone is UTC. In a folder, the files that end in .ndjson, .jsonl, .json, .csv or .parquet, or in one of these and .gz,
-    are loaded one after the other; one that cannot be read is said, and the others are loaded.
+    are loaded one after the other; one that cannot be read is said, and the others are loaded. A folder's name such as year=2026 is a property of all that is in it.
+
+    A file that was changed is another one: all its rows are events anew, unless --id-field and --timestamp-field say which they are.
 
     With --backfill the events are visible as soon as there is capacity for them, which may be hours for years of history; without it
     they are processed in turn with live events, which then wait for them.
 
-    --timestamp-field and --id-field name columns as the file does.
+    --timestamp-field and --id-field name columns as the file does, with dots what is within objects. Where the file's own events say what they are (keen.id, keen.timestamp), as
+    extractions do, that holds.
     """
     console = Console(stderr=True)
     maps = tuple(map_ or ())
@@ -83,10 +115,20 @@ def load(
         check_collection_name(collection)
         if "" in (id_field, timestamp_field):
             raise FormatError("--id-field and --timestamp-field take the name of a field, not an empty text")
-        plan = _Plan(collection, timestamp_field, id_field, maps, Columns(maps), senders, backfill)
+        if timestamp_format is not None and timestamp_field is None:
+            raise FormatError("--timestamp-format is the form of --timestamp-field, which is missing")
+        dialect = Dialect(
+            "\t" if delimiter == "tab" else delimiter,
+            encoding,
+            tuple(name.strip() for name in header.split(",")) if header else (),
+            frozenset(null or ()),
+            frozenset(text or ()),
+        )
+        plan = _Plan(
+            collection, timestamp_field, timestamp_format, id_field, maps, Columns(maps), dialect, senders, backfill
+        )
         settings = local_settings(data_dir)
-        folder = Path(file) if Path(file).is_dir() else None
-        loaded = [_loaded(str(each), plan, settings, console) for each in (files_in(folder) if folder else [file])]
+        loaded = [_loaded(make, name, plan, settings, console) for name, make in _sources(file, console)]
     except (ConnectError, SettingsError, FormatError, LoadError, RuleError) as error:
         console.print(f"[red]{escape(f'{file}: {error}')}[/]", soft_wrap=True)
         raise typer.Exit(1) from None
@@ -106,22 +148,50 @@ class _Plan:
 
     collection: str
     timestamp_field: str | None
+    timestamp_format: str | None
     id_field: str | None
     maps: tuple[str, ...]
     columns: Columns
+    dialect: Dialect
     senders: int
     backfill: bool
 
     @property
     def ways(self) -> tuple[str, ...]:
         """What makes other events of the same file."""
-        return (self.collection, self.timestamp_field or "", self.id_field or "", *self.maps)
+        ways = [self.collection, self.timestamp_field or "", self.id_field or "", *self.maps]
+        if self.timestamp_format is not None:
+            ways.append(f"{self.timestamp_field}: {self.timestamp_format}")
+        if self.dialect != Dialect():
+            ways.append(repr(dataclasses.astuple(self.dialect)))
+        return tuple(ways)
 
 
-def _loaded(file: str, plan: _Plan, settings: Settings, console: Console) -> bool:
+MakeSource = Callable[[], AbstractContextManager[Source | Pipe]]
+
+
+def _sources(file: str, console: Console) -> Iterator[tuple[str, MakeSource]]:
+    """What is to be loaded, by name: standard input, a file, or the files of a folder. Says which of these are not."""
+    if file == "-":
+        yield file, lambda: standard_input(sys.stdin.buffer)
+    elif not Path(file).is_dir():
+        yield file, lambda: nullcontext(Source(Path(file)))
+    else:
+        folder = Path(file)
+        found, others = files_in(folder)
+        if others:
+            some = ", ".join(path.name for path in others[:OTHERS_NAMED]) + (
+                ", ..." if len(others) > OTHERS_NAMED else ""
+            )
+            console.print(f"Not loaded, by their names: {some}", markup=False, soft_wrap=True)
+        for path in found:
+            yield str(path), lambda path=path: nullcontext(Source(path, partition_of(path, folder)))  # type: ignore[misc]
+
+
+def _loaded(make: MakeSource, file: str, plan: _Plan, settings: Settings, console: Console) -> bool:
     """Load one file; True when all of it was loaded. Says what is wrong with it, and raises what is wrong with all others too."""
     try:
-        with source_of(file) as source:
+        with make() as source:
             return _load(source, plan, settings, console)
     except (FormatError, OSError, EOFError) as error:
         console.print(f"[red]{escape(f'{file}: {error}')}[/]", soft_wrap=True)
@@ -142,6 +212,16 @@ def _load(source: Source | Pipe, plan: _Plan, settings: Settings, console: Conso
         checkpoint = Checkpoint(checkpoint.started_at)
     elif checkpoint.lines:
         console.print(f"Going on after line {checkpoint.lines:,}.")
+    partition = {} if isinstance(source, Pipe) else source.partition
+    named = itertools.count(1)
+
+    def rejected(line: int, problem: str) -> None:
+        number = next(named)
+        if number <= REJECTED_NAMED:
+            console.print(f"line {line}: {problem}", markup=False, soft_wrap=True)
+        elif number == REJECTED_NAMED + 1:
+            console.print("and more, which are only counted")
+
     bars = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*bars, console=console) as progress:
         task = progress.add_task(source.path.name if isinstance(source, Source) else "-", total=source.size)
@@ -150,9 +230,11 @@ def _load(source: Source | Pipe, plan: _Plan, settings: Settings, console: Conso
             checkpoint,
             path,
             timestamp_field=plan.timestamp_field,
+            timestamp_format=plan.timestamp_format,
             id_field=plan.id_field,
             columns=plan.columns,
-            on_rejected=lambda line, problem: console.print(f"line {line}: {problem}", markup=False, soft_wrap=True),
+            partition=partition,
+            on_rejected=rejected,
             on_progress=lambda: progress.update(task, completed=source.position),
         )
         delivery = Delivery(
@@ -164,15 +246,13 @@ def _load(source: Source | Pipe, plan: _Plan, settings: Settings, console: Conso
         )
         senders = Senders(delivery, plan.senders)
         try:
-            loader.run(senders, read_blocks(source, plan.columns.has))
+            needed = [name for name in (plan.timestamp_field, plan.id_field) if name is not None]
+            note = partial(console.print, markup=False, soft_wrap=True)
+            blocks = read_blocks(source, plan.columns, dialect=plan.dialect, needed=needed, note=note)
+            loader.run(senders, blocks)
         finally:
             senders.close()  # what is unanswered is sent again by the next attempt, as the same events
         size = source.size or source.position
         progress.update(task, completed=size, total=size)
     console.print(f"{checkpoint.accepted:,} events accepted, {checkpoint.rejected:,} lines rejected.")
     return not checkpoint.rejected
-
-
-def source_of(file: str) -> AbstractContextManager[Source | Pipe]:
-    """The file to load, or standard input."""
-    return standard_input(sys.stdin.buffer) if file == "-" else nullcontext(Source(Path(file)))

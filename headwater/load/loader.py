@@ -2,17 +2,19 @@
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from itertools import accumulate
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from headwater.client.event import Event, make_event
 from headwater.client.writer import BATCH_BYTES, EVENT_BYTES, too_large
-from headwater.fields import as_id, as_time
+from headwater.fields import as_id, as_time, member
 from headwater.load.checkpoint import Checkpoint
 from headwater.load.mapping import Columns
-from headwater.load.rows import Lines, Row
+from headwater.load.row import Row
+from headwater.load.rows import Lines
 from headwater.load.sending import Request
 
 CHECKPOINT_LINES = 5_000  # between two checkpoints; they follow the answers, and nothing waits for them
@@ -38,9 +40,9 @@ class Sender(Protocol):
 class Loader:
     """Loads rows into a collection.
 
-    The id of an event is the value of `id_field`, else its row's key; its time the value of
-    `timestamp_field`, else what its `keen` object says, else the checkpoint's start. These fields are named as in the file;
-    the event has them as `columns` says.
+    The id of an event is the value of `id_field`, else what its `keen` object says, else its row's key; its time the value of
+    `timestamp_field` (in the form `timestamp_format`, as `datetime.strptime` has it, where that is given), else what its `keen` object says, else the
+    checkpoint's start. These fields are named as in the file; the event has them as `columns` says, and what `partition` says of all.
     """
 
     def __init__(
@@ -50,8 +52,10 @@ class Loader:
         checkpoint_file: Path,
         *,
         timestamp_field: str | None = None,
+        timestamp_format: str | None = None,
         id_field: str | None = None,
         columns: Columns,
+        partition: Mapping[str, Any] | None = None,
         on_rejected: Callable[[int, str], None],
         on_progress: Callable[[], None],
     ) -> None:
@@ -59,6 +63,8 @@ class Loader:
         self._checkpoint = checkpoint
         self._file = checkpoint_file
         self._timestamp_field = timestamp_field
+        self._timestamp_format = timestamp_format
+        self._partition = partition or {}
         self._id_field = id_field
         self._columns = columns
         self._on_rejected = on_rejected
@@ -88,6 +94,8 @@ class Loader:
         if (
             isinstance(block, Lines)
             and not self._columns.changed
+            and not self._timestamp_format
+            and not self._partition
             and max(map(len, block.texts), default=0) <= EVENT_BYTES
         ):
             yield from self._line_requests(block)
@@ -151,16 +159,32 @@ class Loader:
         if properties is None:
             return problem
         try:
-            event_id = key if self._id_field is None else as_id(properties.get(self._id_field), self._id_field)
-            if self._timestamp_field is None:
-                keen = properties.get("keen")
-                given = keen.get("timestamp") if isinstance(keen, dict) else None
-                timestamp = self._checkpoint.started_at if given is None else given
+            properties = {**self._partition, **properties}
+            mapped = self._columns.mapped(properties)
+            keen = mapped.get("keen")
+            own = keen if isinstance(keen, dict) else {}
+            if self._id_field is not None:
+                event_id = as_id(member(properties, self._id_field), self._id_field)
             else:
-                timestamp = as_time(properties.get(self._timestamp_field), self._timestamp_field)
-            event = make_event(self._collection, self._columns.mapped(properties), timestamp, event_id)
+                event_id = own.get("uniqueness_token") or own.get("id") or key
+            if self._timestamp_field is not None:
+                timestamp = self._time(member(properties, self._timestamp_field), self._timestamp_field)
+            else:
+                timestamp = own.get("timestamp") or self._checkpoint.started_at
+            event = make_event(self._collection, mapped, timestamp, event_id)
             if len(event.payload) > EVENT_BYTES:
                 raise too_large(event)
         except ValueError as error:
             return str(error)
         return event
+
+    def _time(self, value: object, field: str) -> str:
+        """A field's value as ISO 8601 text. Raises ValueError."""
+        if self._timestamp_format is None:
+            return as_time(value, field)
+        try:
+            return datetime.strptime(str(value).strip(), self._timestamp_format).isoformat()
+        except ValueError:
+            raise ValueError(
+                f"the field {field!r:.80} is {value!r:.80}: that is no time of the form {self._timestamp_format!r}"
+            ) from None

@@ -1,6 +1,6 @@
 """Columns of a file under other names: `--map a=b`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from headwater.load.source import FormatError
@@ -29,6 +29,16 @@ class Columns:
         return column in self._paths
 
     @property
+    def names(self) -> list[str]:
+        """The columns that get another name or are left out."""
+        return [*self._paths]
+
+    @property
+    def left_out(self) -> set[str]:
+        """The columns that are left out."""
+        return {column for column, path in self._paths.items() if not path}
+
+    @property
     def changed(self) -> bool:
         """Whether any column gets another name or is left out."""
         return bool(self._paths)
@@ -42,6 +52,13 @@ class Columns:
             if column in properties and path:
                 _put(made, path, properties[column])
         return made
+
+
+def check_columns(header: Collection[str], asked: Iterable[str]) -> None:
+    """Raises FormatError where a column that an option names, or with dots what is within one, is none of the file's."""
+    for name in asked:
+        if name not in header and name.partition(".")[0] not in header:
+            raise FormatError(f"it has no column {name!r}; its columns are {', '.join(map(repr, header))}"[:1_000])
 
 
 def _put(made: dict[str, Any], path: tuple[str, ...], value: Any) -> None:

@@ -1,21 +1,27 @@
 """Rows of Parquet files. Needs pyarrow, which the extra `parquet` brings."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import IO, Any
+from uuid import UUID
 
+from headwater.load.mapping import Columns, check_columns
 from headwater.load.source import FormatError
 
 BATCH_ROWS = 5_000
 
 
-def parquet_rows(content: IO[bytes]) -> Iterator[tuple[int, dict[str, Any] | None, str]]:
-    """For every row its number from 1, its properties, or None and what is wrong with it.
+def parquet_rows(
+    content: IO[bytes], columns: Columns, needed: Collection[str] = (), besides: Collection[str] = ()
+) -> Iterator[tuple[int, dict[str, Any] | None, str]]:
+    """For every row its number from 1, its properties, or None and what is wrong with it. Columns that are left out, and not `needed`, are not read;
+    `besides` are those that all rows have, though the file does not.
 
     A null and a float that is not a number are no property, as an empty cell of CSV is none. Times are ISO 8601 with microseconds, those without a
-    zone UTC; a decimal is a number, an integer where it is whole; bytes are text where they are UTF-8. Raises FormatError.
+    zone UTC; a decimal is a number, an integer where it is whole; a float of 32 bits is the shortest decimal that it stands for; bytes are text where they are UTF-8, a UUID is its text, and
+    a map of texts an object. Raises FormatError.
     """
     try:
         from pyarrow import ArrowException
@@ -24,10 +30,15 @@ def parquet_rows(content: IO[bytes]) -> Iterator[tuple[int, dict[str, Any] | Non
         raise FormatError("Parquet needs pyarrow: pip install 'headwater[parquet]'") from None
     number = 0
     try:
-        file = ParquetFile(content)
-        schema = _in_microseconds(file.schema_arrow)
-        for batch in file.iter_batches(BATCH_ROWS):
-            for row in _rows(batch if batch.schema.equals(schema) else batch.cast(schema, safe=False)):
+        file = ParquetFile(content, coerce_int96_timestamp_unit="us")  # in nanoseconds the year 1 would be another
+        names = file.schema_arrow.names
+        if len(set(names)) != len(names):
+            raise FormatError("it names a column twice")
+        check_columns([*names, *besides], [*needed, *columns.names])
+        left_out = columns.left_out.difference(name.partition(".")[0] for name in needed).difference(needed)
+        kept = [name for name in names if name not in left_out] if left_out else None
+        for batch in file.iter_batches(BATCH_ROWS, columns=kept):
+            for row in _rows(_readable(batch)):
                 number += 1
                 try:
                     if isinstance(row, Exception):
@@ -50,6 +61,20 @@ def _rows(batch: Any) -> Iterator[dict[str, Any] | Exception]:
             except (ValueError, OverflowError) as error:
                 row = error
             yield row
+
+
+def _readable(batch: Any) -> Any:
+    """The batch with values that Python has, and means the same by."""
+    import pyarrow
+
+    schema = _in_microseconds(batch.schema)
+    if not batch.schema.equals(schema):
+        batch = batch.cast(schema, safe=False)
+    for place, field in enumerate(schema):
+        if field.type in (pyarrow.float16(), pyarrow.float32()):
+            shortest = batch.column(place).cast(pyarrow.float32()).cast(pyarrow.string()).cast(pyarrow.float64())
+            batch = batch.set_column(place, field.name, shortest)
+    return batch
 
 
 def _in_microseconds(schema: Any) -> Any:
@@ -77,6 +102,8 @@ def plain(value: Any) -> Any:
     """A value of Arrow as JSON has it. Raises ValueError for one that JSON does not have."""
     if isinstance(value, dict):
         return {name: plain(member) for name, member in value.items()}
+    if isinstance(value, list) and value and all(type(each) is tuple and type(each[0]) is str for each in value):
+        return {name: plain(member) for name, member in value}  # a map, as Arrow gives it
     if isinstance(value, list | tuple):
         return [plain(member) for member in value]
     if isinstance(value, datetime):
@@ -92,6 +119,8 @@ def plain(value: Any) -> Any:
             return value.decode()
         except UnicodeDecodeError:
             raise ValueError("has bytes that are not UTF-8, and so no text") from None
+    if isinstance(value, UUID):
+        return str(value)
     if value is None or isinstance(value, str | bool | int | float):
         return value
     raise ValueError(f"has a value of type {type(value).__name__}, which JSON does not have")

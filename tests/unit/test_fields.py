@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.fields import SECONDS_UNTIL, as_id, as_moment, as_time
+from headwater.fields import SECONDS_UNTIL, as_id, as_moment, as_time, member
 from headwater.rules import TIMESTAMP_MAX, TIMESTAMP_MIN, RuleError, parse_timestamp
 
 
@@ -29,10 +29,19 @@ def test_whole_numbers_are_the_times_that_python_makes_of_them(seconds: int, mil
         (1769860800250, "2026-01-31T12:00:00.250000+00:00"),
         (0, "1970-01-01T00:00:00+00:00"),
         (-86400, "1969-12-31T00:00:00+00:00"),
+        ("1769860800", "2026-01-31T12:00:00+00:00"),
+        ("1769860800250", "2026-01-31T12:00:00.250000+00:00"),
+        ("20260131", "20260131"),  # a date
     ],
 )
 def test_times_are_text_or_seconds_or_milliseconds(value: Any, time: str) -> None:
     assert as_time(value, "when") == time
+
+
+def test_a_field_is_a_member_or_with_dots_within_one() -> None:
+    event = {"a": {"b": {"c": 1}}, "x.y": 2, "x": {"y": 3}, "n": None}
+    found = [member(event, field) for field in ("a.b.c", "x.y", "n", "n.m", "a.b.c.d", "none", "a..b")]
+    assert found == [1, 2, None, None, None, None, None]
 
 
 @pytest.mark.parametrize("value", [None, "", True, [], {}, 1e300, float("nan")])
@@ -58,7 +67,7 @@ def test_a_moment_is_the_time_that_its_text_is(value: int | str) -> None:
     assert read(as_moment) == read(as_time)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("value", "event_id"), [("A-1", "A-1"), (17, "17"), (-3, "-3")])
+@pytest.mark.parametrize(("value", "event_id"), [("A-1", "A-1"), (17, "17"), (-3, "-3"), (1.0, "1")])
 def test_ids_are_text_or_whole_numbers(value: Any, event_id: str) -> None:
     assert as_id(value, "order") == event_id
 

@@ -84,7 +84,9 @@ def test_keys_are_ids_and_a_time_is_that_of_events_without(
         keen = event.get("keen")
         if keen is None or isinstance(keen, dict):
             own = {"timestamp": timestamp} if timestamp and (keen or {}).get("timestamp") is None else {}
-            event = event | {"keen": (keen or {}) | {"uniqueness_token": key} | own}
+            if all((keen or {}).get(name) is None for name in ("uniqueness_token", "id")):
+                own["uniqueness_token"] = key
+            event = event | {"keen": (keen or {}) | own}
         assert found == event
 
 

@@ -14,7 +14,8 @@ from headwater.load import loader
 from headwater.load.checkpoint import Checkpoint, checkpoint_path, read_checkpoint
 from headwater.load.loader import Loader, LoadError
 from headwater.load.mapping import Columns
-from headwater.load.rows import Lines, Row
+from headwater.load.row import Row
+from headwater.load.rows import Lines
 from headwater.load.sending import Failure, Request
 from headwater.load.source import FormatError
 
@@ -54,6 +55,21 @@ class Sender:
             if event_id in self._refused:
                 request.failures.append(refusal(number))
         request.answered = True
+
+
+class Taking:
+    """Takes every request, and keeps the events that were made of rows."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+
+    def put(self, request: Request) -> None:
+        assert request.lines is None
+        self.events += [json.loads(event.payload) for event in request.events]
+        request.answered = True
+
+    def flush(self) -> None:
+        pass
 
 
 def refusal(number: int, *, refused: bool = True) -> Failure:
@@ -195,6 +211,48 @@ def test_an_integer_of_more_than_64_bits_is_one_for_the_collector_too(tmp_path: 
     [event] = sender.events
     assert type(event["e"]) is int, "a float would be taken"
     assert event["e"] > 2**63 - 1
+
+
+def test_an_events_own_id_and_time_hold_unless_fields_say_others(tmp_path: Path) -> None:
+    """An extraction that is loaded again is the same events."""
+    own = {"keen": {"id": "e-1", "timestamp": "2020-01-01T00:00:00Z", "created_at": "x"}, "n": 1}
+    rows = [Row(1, "key-1", own), Row(2, "key-2", {"at": "2021-01-01", "no": 7})]
+    taken = Taking()
+    assert load(tmp_path / "a", taken, [rows]) == []
+    assert [(event["keen"]["uniqueness_token"], event["keen"]["timestamp"]) for event in taken.events] == [
+        ("e-1", "2020-01-01T00:00:00Z"),
+        ("key-2", START),
+    ]
+    columns = ["keen.id=keen.id", "keen.timestamp=keen.timestamp"]
+    flat = [Row(2, "key-2", {"keen.id": "e-1", "keen.timestamp": "2020-01-01T00:00:00Z", "n": 1})]
+    taken = Taking()
+    assert load(tmp_path / "b", taken, [flat], maps=columns) == []
+    assert [(event["keen"]["uniqueness_token"], event["keen"]["timestamp"]) for event in taken.events] == [
+        ("e-1", "2020-01-01T00:00:00Z")
+    ]
+
+
+def test_a_time_may_have_a_form_of_its_own_and_be_within_an_object(tmp_path: Path) -> None:
+    rows = [
+        Row(1, "a", {"meta": {"at": "12/1/2009 07:45", "id": 3.0}}),
+        Row(2, "b", {"meta": {"at": "2009-12-01", "id": 4}}),
+        Row(3, "c", {}),
+    ]
+    taken = Taking()
+    fields = {"timestamp_field": "meta.at", "timestamp_format": "%m/%d/%Y %H:%M", "id_field": "meta.id"}
+    assert load(tmp_path / "a", taken, [rows], **fields) == [2, 3]
+    [event] = taken.events
+    assert event["keen"] == {"uniqueness_token": "3", "timestamp": "2009-12-01T07:45:00"}
+
+
+def test_what_folders_say_is_in_every_event(tmp_path: Path) -> None:
+    taken = Taking()
+    given = {"partition": {"year": 2026, "n": 0}, "id_field": "year"}
+    assert load(tmp_path / "a", taken, [lines(b'{"n": 1}', b'{"m": 2}')], **given) == []
+    assert [(event["year"], event["n"], event["keen"]["uniqueness_token"]) for event in taken.events] == [
+        (2026, 1, "2026"),
+        (2026, 0, "2026"),
+    ]
 
 
 def test_a_keen_that_is_no_object_is_rejected(tmp_path: Path) -> None:

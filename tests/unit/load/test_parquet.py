@@ -6,11 +6,13 @@ from decimal import Decimal
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pyarrow
 import pytest
 from pyarrow import parquet
 
+from headwater.load.mapping import Columns
 from headwater.load.parquet import parquet_rows
 from headwater.load.rows import read_blocks
 from headwater.load.source import FormatError, Source, files_in
@@ -48,7 +50,7 @@ def test_a_row_with_bytes_that_are_no_text_is_refused_alone() -> None:
     file = io.BytesIO()
     parquet.write_table(pyarrow.table({"a": [b"\xff", b"fine"]}), file)
     file.seek(0)
-    rows = list(parquet_rows(file))
+    rows = list(parquet_rows(file, Columns(())))
     assert [(number, properties) for number, properties, _ in rows] == [(1, None), (2, {"a": "fine"})]
     assert "UTF-8" in rows[0][2]
 
@@ -67,7 +69,7 @@ def test_nanoseconds_are_cut_and_what_python_has_no_time_for_is_refused_alone() 
     file = io.BytesIO()
     parquet.write_table(pyarrow.table(columns), file)
     file.seek(0)
-    first, second = parquet_rows(file)
+    first, second = parquet_rows(file, Columns(()))
     noon = "2026-01-31T12:00:00+00:00"
     wanted = {"at": noon, "clock": "01:02:03", "span": 1.5, "inner": {"at": noon}, "list": [noon]}
     assert first == (1, wanted, "")
@@ -77,7 +79,7 @@ def test_nanoseconds_are_cut_and_what_python_has_no_time_for_is_refused_alone() 
 
 def test_a_broken_file_is_said() -> None:
     with pytest.raises(FormatError, match="row 1 is not readable Parquet"):
-        list(parquet_rows(io.BytesIO(b"PAR1 and nothing else")))
+        list(parquet_rows(io.BytesIO(b"PAR1 and nothing else"), Columns(())))
 
 
 def test_the_files_in_a_folder(tmp_path: Path) -> None:
@@ -86,4 +88,58 @@ def test_the_files_in_a_folder(tmp_path: Path) -> None:
     for name in ("b.CSV", "a.json.gz", "x/c.parquet", ".d.csv", "x/.y/e.csv", "notes.txt", "f.gz"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    assert [str(path.relative_to(tmp_path)) for path in files_in(tmp_path)] == ["a.json.gz", "b.CSV", "x/c.parquet"]
+    assert [str(path.relative_to(tmp_path)) for path in files_in(tmp_path)[0]] == ["a.json.gz", "b.CSV", "x/c.parquet"]
+
+
+def written(table: pyarrow.Table) -> io.BytesIO:
+    file = io.BytesIO()
+    parquet.write_table(table, file)
+    file.seek(0)
+    return file
+
+
+def test_a_column_that_is_left_out_is_not_read_and_one_that_is_asked_for_must_be_there() -> None:
+    table = pyarrow.table({"shape": [b"\xff\xfe"], "at": [1], "n": [2]})
+    assert [row for _, row, _ in parquet_rows(written(table), Columns(["shape=", "at="]), ["at"])] == [
+        {"at": 1, "n": 2}
+    ]
+    for columns, needed in ((Columns(["SHAPE="]), []), (Columns(()), ["time"])):
+        with pytest.raises(FormatError, match="no column"):
+            [*parquet_rows(written(table), columns, needed)]
+    assert [*parquet_rows(written(table), Columns(["shape="]), ["day"], {"day": 1})]
+    with pytest.raises(FormatError, match="twice"):
+        [
+            *parquet_rows(
+                written(pyarrow.Table.from_arrays([pyarrow.array([1]), pyarrow.array([2])], ["a", "a"])), Columns(())
+            )
+        ]
+
+
+def test_what_pandas_spark_and_duckdb_write() -> None:
+    uuid = UUID("3f2b8c1a-0000-4000-8000-0123456789ab")
+    table = pyarrow.table(
+        {
+            "price": pyarrow.array([12.99, None], pyarrow.float32()),
+            "half": pyarrow.array([0.5, None], pyarrow.float16()),
+            "tags": pyarrow.array([[("a", 1), ("b", None)], []], pyarrow.map_(pyarrow.string(), pyarrow.int64())),
+            "pairs": pyarrow.array([[(1, 2)], None], pyarrow.map_(pyarrow.int64(), pyarrow.int64())),
+            "id": pyarrow.array([uuid.bytes, None], pyarrow.uuid()),
+        }
+    )
+    (_, first, _), (_, second, _) = parquet_rows(written(table), Columns(()))
+    assert first == {
+        "price": 12.99,
+        "half": 0.5,
+        "tags": {"a": 1, "b": None},
+        "pairs": [[1, 2]],
+        "id": str(uuid),
+    }
+    assert second == {"tags": []}
+
+
+def test_times_of_96_bits_of_other_centuries_are_what_they_were() -> None:
+    file = io.BytesIO()
+    times = pyarrow.array([dt.datetime(1, 1, 1), dt.datetime(9999, 12, 31)], pyarrow.timestamp("us"))
+    parquet.write_table(pyarrow.table({"at": times}), file, use_deprecated_int96_timestamps=True)
+    found = [row for _, row, _ in parquet_rows(io.BytesIO(file.getvalue()), Columns(()))]
+    assert found == [{"at": "0001-01-01T00:00:00+00:00"}, {"at": "9999-12-31T00:00:00+00:00"}]

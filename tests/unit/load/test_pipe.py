@@ -12,7 +12,8 @@ import pytest
 
 from headwater.identity import event_id
 from headwater.load.pipe import HEAD_BYTES, Pipe, standard_input
-from headwater.load.rows import Row, read_blocks
+from headwater.load.row import Row
+from headwater.load.rows import read_blocks
 from headwater.load.source import Source
 
 LINE = b'{"text": "%s"}\n' % (b"x" * 1000)

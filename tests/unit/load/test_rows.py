@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from headwater.identity import event_id
 from headwater.load.mapping import Columns
-from headwater.load.rows import Row, _lines, read_blocks
+from headwater.load.row import Row
+from headwater.load.rows import _lines, read_blocks
 from headwater.load.source import FormatError, Source
 
 
@@ -44,9 +45,9 @@ def test_csv_columns_whose_names_are_against_the_rules_can_be_mapped(tmp_path: P
     path.write_bytes(b",order.id,price\n0,a-1,2.5\n")
     for columns, missing in (([], "--map ''=PROPERTY"), (["="], "--map order.id=PROPERTY")):
         with pytest.raises(FormatError, match=re.escape(missing)):
-            [*read_blocks(Source(path), Columns(columns).has)]
+            [*read_blocks(Source(path), Columns(columns))]
     columns = Columns(["=", "order.id=order.id"])
-    [row] = chain.from_iterable(read_blocks(Source(path), columns.has))
+    [row] = chain.from_iterable(read_blocks(Source(path), columns))
     assert row.properties is not None
     assert columns.mapped(row.properties) == {"order": {"id": "a-1"}, "price": 2.5}
 

@@ -1,0 +1,186 @@
+"""Rows of delimited text, such as CSV: how it is written, what its header names, and what its cells mean."""
+
+import codecs
+import csv
+import io
+import itertools
+import re
+import shlex
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import IO, Any, TypeAlias
+
+from headwater.load.mapping import Columns, check_columns
+from headwater.load.row import Row
+from headwater.load.source import FormatError, Source
+from headwater.rules import RuleError, check_property_name
+
+# What every cell of a column must match to be a number or a boolean. A leading zero or plus makes a code, not a number.
+NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
+BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+LONGEST_CELL = 10_000_000
+STRANGERS = 3  # so few texts among a column's numbers, and they are told
+OTHER_DELIMITERS = {"\t": "tab", ";": "';'", "|": "'|'"}  # as --delimiter takes them
+
+Read: TypeAlias = Callable[[str], Any]
+Note: TypeAlias = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How delimited text is written. Raises FormatError for what cannot be.
+
+    `header` are the columns' names where the file has none; `nulls` what stands in cells without a value, beside nothing; `texts` the
+    columns that are text, whatever it looks like.
+    """
+
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    header: tuple[str, ...] = ()
+    nulls: frozenset[str] = frozenset()
+    texts: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if len(self.delimiter) != 1 or self.delimiter in '"\r\n':
+            raise FormatError(f"--delimiter {self.delimiter!r} is not one character, or 'tab'")
+        try:
+            codecs.lookup(self.encoding)
+        except LookupError:
+            raise FormatError(
+                f"--encoding {self.encoding!r} is not known; such as utf-8, latin-1, cp1252, utf-16"
+            ) from None
+
+    @property
+    def is_utf8(self) -> bool:
+        """Whether bytes that are none can be told, and refused with their row."""
+        return codecs.lookup(self.encoding).name in ("utf-8", "utf-8-sig")
+
+
+def delimited_rows(
+    source: Source, dialect: Dialect, columns: Columns, needed: Collection[str], note: Note
+) -> Iterator[Row]:
+    """The rows, as `headwater.load.rows.read_blocks` says. Takes a reading more, for the types of columns. Raises FormatError."""
+    with source.open() as content:
+        records = _records(content, dialect)
+        header = _header(records, dialect, columns)
+        check_columns([*header, *source.partition], [*needed, *columns.names, *sorted(dialect.texts)])
+        readers = _readers(records, header, dialect, note)
+    nulls = dialect.nulls | {""}
+    with source.open() as content:
+        for number, cells in itertools.islice(_records(content, dialect), 0 if dialect.header else 1, None):
+            problem = _problem(cells, header)
+            properties = None
+            if not problem:
+                triples = zip(header, readers, cells, strict=True)
+                properties = {name: read(cell) for name, read, cell in triples if cell not in nulls}
+            yield Row(number, source.row_key(number), properties, problem)
+
+
+def _problem(cells: list[str], header: list[str]) -> str:
+    """What is wrong with a row; nothing mostly."""
+    if len(cells) != len(header):
+        return f"has {len(cells)} cells where the header has {len(header)}"
+    text = "".join(cells)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return "has bytes that are not UTF-8: --encoding says what the file is in, such as latin-1"
+    return ""
+
+
+def _records(content: IO[bytes], dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
+    """The records with the numbers of their first lines; closes `content`. Bytes that are no UTF-8 are kept, for their row to be refused."""
+    csv.field_size_limit(LONGEST_CELL)
+    encoding, errors = ("utf-8-sig", "surrogateescape") if dialect.is_utf8 else (dialect.encoding, "strict")
+    with io.TextIOWrapper(content, encoding, errors, newline="") as text:
+        # Strict, since a quote that nothing ends would take in the rows behind it without a word.
+        reader = csv.reader(text, delimiter=dialect.delimiter, strict=True)
+        line = 1
+        try:
+            for cells in reader:
+                if cells:
+                    yield line, cells
+                line = reader.line_num + 1
+        except csv.Error as error:
+            way_out = " (within quotes, a quote is written twice)" if "expected after" in str(error) else ""
+            raise FormatError(f"line {line} is not CSV: {error}{way_out}") from None
+        except UnicodeError as error:
+            raise FormatError(f"it is not {dialect.encoding}: {error}") from None
+
+
+def _header(records: Iterator[tuple[int, list[str]]], dialect: Dialect, columns: Columns) -> list[str]:
+    """The names of the columns. Raises FormatError where they name no properties."""
+    header = list(dialect.header) or [name.strip() for name in next(records, (1, [""]))[1]]
+    _check_written(header, dialect)
+    for name in header:
+        try:
+            if not columns.has(name):
+                check_property_name(name)
+        except RuleError as error:
+            way_out = f"--map {shlex.quote(name)}=PROPERTY gives it another name"
+            raise FormatError(f"its header cannot be used: {error.description} {way_out}") from None
+    if len(set(header)) != len(header):
+        raise FormatError("its header names a column twice")
+    return header
+
+
+def _check_written(header: list[str], dialect: Dialect) -> None:
+    """Raises FormatError where the text is not what it was taken for."""
+    text = "".join(header)
+    if "\0" in text:
+        raise FormatError("it has NUL characters: --encoding says what it is in, such as utf-16")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise FormatError("its header is not UTF-8: --encoding says what it is in, such as latin-1") from None
+    if len(header) != 1:
+        return
+    if text.startswith("<"):
+        raise FormatError("it begins as XML and HTML do, which this cannot load")
+    for delimiter, name in OTHER_DELIMITERS.items():
+        if delimiter in text and dialect.delimiter != delimiter:
+            raise FormatError(
+                f"its header is one column {text[:80]!r}: if that stands between columns, give --delimiter {name}"
+            )
+
+
+def _readers(records: Iterator[tuple[int, list[str]]], header: list[str], dialect: Dialect, note: Note) -> list[Read]:
+    """How each column is read: as numbers or booleans where all cells with a value are, else as text."""
+    numbers = {column for column, name in enumerate(header) if name not in dialect.texts}
+    booleans = set(numbers)
+    with_numbers: set[int] = set()
+    strangers: dict[int, dict[str, int]] = {}  # by column, texts among the numbers and the first line of each
+    nulls = dialect.nulls | {""}
+    for line, cells in records:
+        if len(cells) != len(header):
+            continue
+        for column in [*numbers]:
+            cell = cells[column]
+            if cell in nulls:
+                continue
+            if NUMBER.fullmatch(cell):
+                with_numbers.add(column)
+                continue
+            strangers.setdefault(column, {}).setdefault(cell, line)
+            if len(strangers[column]) > STRANGERS:
+                numbers.discard(column)
+        booleans -= {column for column in booleans if cells[column] not in nulls and cells[column] not in BOOLEANS}
+        if not numbers and not booleans:
+            break
+    for column in sorted(numbers & with_numbers & strangers.keys()):
+        name = header[column]
+        told = ", ".join(f"{cell[:40]!r} in line {line}" for cell, line in strangers[column].items())
+        note(
+            f"{name!r} is text, because of {told}; else it has numbers. --null TEXT takes such a text for no value, --text {shlex.quote(name)} says that it is right."
+        )
+    numbers -= strangers.keys()
+    return [
+        number if column in numbers else BOOLEANS.__getitem__ if column in booleans else str
+        for column in range(len(header))
+    ]
+
+
+def number(text: str) -> int | float:
+    """A cell that matches NUMBER: an integer where it is written as one."""
+    return float(text) if "." in text or "e" in text or "E" in text else int(text)
