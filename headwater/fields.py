@@ -1,5 +1,6 @@
 """An event's id and time where a field of its own says them, in files and in NDJSON."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -12,7 +13,10 @@ SECONDS_UNTIL = (
 )
 
 
-EPOCH_DIGITS = range(9, 15)  # a text of so many digits is a number since 1970; a shorter one may be a date
+EPOCH = re.compile(
+    r"1[0-8]\d{8}(\d{3})?", re.ASCII
+).fullmatch  # in a text: 2001 to 2030; others may be dates without separators
+EXACT = 2**53  # below, a float is the whole number that was meant
 
 
 def member(event: Mapping[str, Any], field: str) -> object:
@@ -27,7 +31,7 @@ def member(event: Mapping[str, Any], field: str) -> object:
 
 def as_id(value: object, field: str) -> str:
     """A field's value as an event's id. Raises ValueError for what is neither text nor a whole number."""
-    if type(value) is float and value.is_integer():
+    if type(value) is float and value.is_integer() and abs(value) < EXACT:
         value = int(value)  # as data frames have a whole number where others are missing
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
         raise ValueError(f"the field {field!r:.80} is {_shown(value)}: an id is text or a whole number")
@@ -35,9 +39,10 @@ def as_id(value: object, field: str) -> str:
 
 
 def as_time(value: object, field: str) -> str:
-    """A field's value as ISO 8601 text: text as it is, a number as seconds or milliseconds since 1970, also one of 9 to 14 digits in a text.
+    """A field's value as ISO 8601 text: text as it is, a number as seconds or milliseconds since 1970, which a text may be, too,
+    of the years 2001 to 2030.
     Raises ValueError."""
-    if type(value) is str and len(value) in EPOCH_DIGITS and value.isdecimal():
+    if type(value) is str and EPOCH(value):
         value = int(value)
     try:
         if type(value) is int:

@@ -1,8 +1,8 @@
 """`headwater load`: files of events into a collection."""
 
-import dataclasses
 import itertools
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ from headwater.client.target import find_target
 from headwater.load.checkpoint import Checkpoint, checkpoint_path, read_checkpoint
 from headwater.load.delimited import Dialect
 from headwater.load.delivery import Delivery
-from headwater.load.loader import Loader, LoadError
+from headwater.load.loader import Loader, LoadError, check_form
 from headwater.load.mapping import Columns
 from headwater.load.pipe import Pipe, standard_input
 from headwater.load.rows import read_blocks
 from headwater.load.sending import Senders
-from headwater.load.source import FormatError, Source, files_in, partition_of
+from headwater.load.source import FormatError, Source, files_in, partitions
 from headwater.rules import RuleError, check_collection_name
 from headwater.settings import Settings, SettingsError
 
@@ -99,7 +99,7 @@ def load(
     again from its start: it is the same events, once in every answer, though live figures count them again. CSV from
     standard input is first kept in a temporary file, since the types of its columns take every row. Of Parquet, a null is no
     property and a time without a zone is UTC. In a folder, the files that end in .ndjson, .jsonl, .json, .csv or .parquet, or in one of these and .gz,
-    are loaded one after the other; one that cannot be read is said, and the others are loaded. A folder's name such as year=2026 is a property of all that is in it.
+    are loaded one after the other; one that cannot be read, or lacks a column that an option names, is said, and the others are loaded. Within it, a folder's name such as year=2026 is a property of all that is in that.
 
     A file that was changed is another one: all its rows are events anew, unless --id-field and --timestamp-field say which they are.
 
@@ -115,14 +115,11 @@ def load(
         check_collection_name(collection)
         if "" in (id_field, timestamp_field):
             raise FormatError("--id-field and --timestamp-field take the name of a field, not an empty text")
-        if timestamp_format is not None and timestamp_field is None:
-            raise FormatError("--timestamp-format is the form of --timestamp-field, which is missing")
+        check_form(timestamp_format, timestamp_field)
+        names = () if header is None else tuple(name.strip() for name in header.split(","))
+        texts = {*(text or ()), *((timestamp_field,) if timestamp_format and timestamp_field else ())}
         dialect = Dialect(
-            "\t" if delimiter == "tab" else delimiter,
-            encoding,
-            tuple(name.strip() for name in header.split(",")) if header else (),
-            frozenset(null or ()),
-            frozenset(text or ()),
+            "\t" if delimiter == "tab" else delimiter, encoding, names, frozenset(null or ()), frozenset(texts)
         )
         plan = _Plan(
             collection, timestamp_field, timestamp_format, id_field, maps, Columns(maps), dialect, senders, backfill
@@ -156,14 +153,13 @@ class _Plan:
     senders: int
     backfill: bool
 
-    @property
-    def ways(self) -> tuple[str, ...]:
-        """What makes other events of the same file."""
+    def ways(self, *, delimited: bool) -> tuple[str, ...]:
+        """What makes other events of the same file, which is delimited text or not."""
         ways = [self.collection, self.timestamp_field or "", self.id_field or "", *self.maps]
         if self.timestamp_format is not None:
             ways.append(f"{self.timestamp_field}: {self.timestamp_format}")
-        if self.dialect != Dialect():
-            ways.append(repr(dataclasses.astuple(self.dialect)))
+        if delimited and self.dialect != Dialect():
+            ways += self.dialect.described()
         return tuple(ways)
 
 
@@ -184,8 +180,8 @@ def _sources(file: str, console: Console) -> Iterator[tuple[str, MakeSource]]:
                 ", ..." if len(others) > OTHERS_NAMED else ""
             )
             console.print(f"Not loaded, by their names: {some}", markup=False, soft_wrap=True)
-        for path in found:
-            yield str(path), lambda path=path: nullcontext(Source(path, partition_of(path, folder)))  # type: ignore[misc]
+        for path, what in zip(found, partitions(found, folder), strict=True):
+            yield str(path), lambda path=path, what=what: nullcontext(Source(path, what))  # type: ignore[misc]
 
 
 def _loaded(make: MakeSource, file: str, plan: _Plan, settings: Settings, console: Console) -> bool:
@@ -193,7 +189,7 @@ def _loaded(make: MakeSource, file: str, plan: _Plan, settings: Settings, consol
     try:
         with make() as source:
             return _load(source, plan, settings, console)
-    except (FormatError, OSError, EOFError) as error:
+    except (FormatError, OSError, EOFError, zlib.error) as error:
         console.print(f"[red]{escape(f'{file}: {error}')}[/]", soft_wrap=True)
         return False
 
@@ -201,7 +197,8 @@ def _loaded(make: MakeSource, file: str, plan: _Plan, settings: Settings, consol
 def _load(source: Source | Pipe, plan: _Plan, settings: Settings, console: Console) -> bool:
     """Load the file; True when no line of it was rejected, now or before an interruption."""
     target = find_target(settings)
-    path = checkpoint_path(settings.data_dir, source.identity, str(target.project_id), *plan.ways)
+    delimited = isinstance(source, Source) and source.format() == "csv"
+    path = checkpoint_path(settings.data_dir, source.identity, str(target.project_id), *plan.ways(delimited=delimited))
     checkpoint = read_checkpoint(path, datetime.now(UTC).isoformat(timespec="milliseconds"))
     if isinstance(source, Pipe):
         checkpoint = Checkpoint(checkpoint.started_at)  # how far it is the same as the last time, nobody can know

@@ -20,8 +20,12 @@ NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
 BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 LONGEST_CELL = 10_000_000
 STRANGERS = 3  # so few texts among a column's numbers, and they are told
-OTHER_DELIMITERS = {"\t": "tab", ";": "';'", "|": "'|'"}  # as --delimiter takes them
+OTHER_DELIMITERS = {"\t": "tab", ";": "';'", "|": "'|'", ",": "','"}  # as --delimiter takes them
+UNDECIDED_ROWS = 1_000  # so long a column of few texts may still be one of numbers
 
+OTHER_ENCODING = "--encoding says what the file is in, such as latin-1 or utf-16"
+
+Record: TypeAlias = tuple[int, list[str], str]  # the number of its first line, its cells, what is wrong with it
 Read: TypeAlias = Callable[[str], Any]
 Note: TypeAlias = Callable[[str], None]
 
@@ -44,11 +48,16 @@ class Dialect:
         if len(self.delimiter) != 1 or self.delimiter in '"\r\n':
             raise FormatError(f"--delimiter {self.delimiter!r} is not one character, or 'tab'")
         try:
-            codecs.lookup(self.encoding)
-        except LookupError:
+            io.TextIOWrapper(io.BytesIO(), self.encoding)
+        except (LookupError, ValueError):
             raise FormatError(
                 f"--encoding {self.encoding!r} is not known; such as utf-8, latin-1, cp1252, utf-16"
             ) from None
+
+    def described(self) -> list[str]:
+        """The same texts for the same dialect, in every process."""
+        nulls, texts = sorted(self.nulls - {""}), sorted(self.texts)
+        return [repr((self.delimiter, codecs.lookup(self.encoding).name, self.header, nulls, texts))]
 
     @property
     def is_utf8(self) -> bool:
@@ -63,12 +72,12 @@ def delimited_rows(
     with source.open() as content:
         records = _records(content, dialect)
         header = _header(records, dialect, columns)
-        check_columns([*header, *source.partition], [*needed, *columns.names, *sorted(dialect.texts)])
+        check_columns([*header, *source.partition], [*columns.names, *sorted(dialect.texts)], needed)
         readers = _readers(records, header, dialect, note)
     nulls = dialect.nulls | {""}
     with source.open() as content:
-        for number, cells in itertools.islice(_records(content, dialect), 0 if dialect.header else 1, None):
-            problem = _problem(cells, header)
+        for number, cells, bad in itertools.islice(_records(content, dialect), 0 if dialect.header else 1, None):
+            problem = bad or _problem(cells, header)
             properties = None
             if not problem:
                 triples = zip(header, readers, cells, strict=True)
@@ -81,37 +90,49 @@ def _problem(cells: list[str], header: list[str]) -> str:
     if len(cells) != len(header):
         return f"has {len(cells)} cells where the header has {len(header)}"
     text = "".join(cells)
+    if "\0" in text:
+        return f"has NUL characters: {OTHER_ENCODING}"
     if not text.isascii():
         try:
             text.encode()
         except UnicodeEncodeError:
-            return "has bytes that are not UTF-8: --encoding says what the file is in, such as latin-1"
+            return f"has bytes that are not UTF-8: {OTHER_ENCODING}"
     return ""
 
 
-def _records(content: IO[bytes], dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
-    """The records with the numbers of their first lines; closes `content`. Bytes that are no UTF-8 are kept, for their row to be refused."""
+def _records(content: IO[bytes], dialect: Dialect) -> Iterator[Record]:
+    """The records; closes `content`. Bytes that are no UTF-8 are kept, for their row to be refused."""
     csv.field_size_limit(LONGEST_CELL)
     encoding, errors = ("utf-8-sig", "surrogateescape") if dialect.is_utf8 else (dialect.encoding, "strict")
     with io.TextIOWrapper(content, encoding, errors, newline="") as text:
         # Strict, since a quote that nothing ends would take in the rows behind it without a word.
         reader = csv.reader(text, delimiter=dialect.delimiter, strict=True)
         line = 1
-        try:
-            for cells in reader:
-                if cells:
-                    yield line, cells
-                line = reader.line_num + 1
-        except csv.Error as error:
-            way_out = " (within quotes, a quote is written twice)" if "expected after" in str(error) else ""
-            raise FormatError(f"line {line} is not CSV: {error}{way_out}") from None
-        except UnicodeError as error:
-            raise FormatError(f"it is not {dialect.encoding}: {error}") from None
+        while True:
+            cells, problem = [], ""
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                if "expected after" not in str(error):  # such as a quote that nothing ends
+                    raise FormatError(f"line {line} is not CSV: {error}") from None
+                problem = f"is not CSV: {error} (within quotes, a quote is written twice)"
+            except UnicodeError as error:
+                raise FormatError(f"it is not {dialect.encoding}: {error}") from None
+            if cells or problem:
+                yield line, cells, problem
+            line = reader.line_num + 1
 
 
-def _header(records: Iterator[tuple[int, list[str]]], dialect: Dialect, columns: Columns) -> list[str]:
+def _header(records: Iterator[Record], dialect: Dialect, columns: Columns) -> list[str]:
     """The names of the columns. Raises FormatError where they name no properties."""
-    header = list(dialect.header) or [name.strip() for name in next(records, (1, [""]))[1]]
+    header = list(dialect.header)
+    if not header:
+        _, cells, problem = next(records)
+        if problem:
+            raise FormatError(f"its header {problem}")
+        header = [name.removeprefix("\ufeff").strip() for name in cells]
     _check_written(header, dialect)
     for name in header:
         try:
@@ -129,11 +150,13 @@ def _check_written(header: list[str], dialect: Dialect) -> None:
     """Raises FormatError where the text is not what it was taken for."""
     text = "".join(header)
     if "\0" in text:
-        raise FormatError("it has NUL characters: --encoding says what it is in, such as utf-16")
+        raise FormatError(f"it has NUL characters: {OTHER_ENCODING}")
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise FormatError("its header is not UTF-8: --encoding says what it is in, such as latin-1") from None
+        raise FormatError(f"its header is not UTF-8: {OTHER_ENCODING}") from None
+    if text.startswith(("{", "[")):
+        raise FormatError("it is JSON, which has to be UTF-8, without --encoding and --header")
     if len(header) != 1:
         return
     if text.startswith("<"):
@@ -145,16 +168,18 @@ def _check_written(header: list[str], dialect: Dialect) -> None:
             )
 
 
-def _readers(records: Iterator[tuple[int, list[str]]], header: list[str], dialect: Dialect, note: Note) -> list[Read]:
+def _readers(records: Iterator[Record], header: list[str], dialect: Dialect, note: Note) -> list[Read]:
     """How each column is read: as numbers or booleans where all cells with a value are, else as text."""
     numbers = {column for column, name in enumerate(header) if name not in dialect.texts}
     booleans = set(numbers)
     with_numbers: set[int] = set()
     strangers: dict[int, dict[str, int]] = {}  # by column, texts among the numbers and the first line of each
     nulls = dialect.nulls | {""}
-    for line, cells in records:
+    for read, (line, cells, _) in enumerate(records):
         if len(cells) != len(header):
             continue
+        if read == UNDECIDED_ROWS:
+            numbers -= strangers.keys() - with_numbers
         for column in [*numbers]:
             cell = cells[column]
             if cell in nulls:

@@ -10,7 +10,7 @@ from headwater.load.sending import Failure, Request
 
 
 class Delivery:
-    """Delivers to one collection. The id of a line is its key, else the value of `id_field`; its time the value of `timestamp_field`, else what its
+    """Delivers to one collection. The id of a line is the value of `id_field`, else what its `keen` object says, else its key; its time the value of `timestamp_field`, else what its
     `keen` object says, else `timestamp`.
     """
 

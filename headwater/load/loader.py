@@ -1,9 +1,10 @@
 """Sends a file's rows and keeps count: every line ends accepted or rejected, and a second attempt doubles nothing."""
 
+import re
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,9 +17,25 @@ from headwater.load.mapping import Columns
 from headwater.load.row import Row
 from headwater.load.rows import Lines
 from headwater.load.sending import Request
+from headwater.load.source import FormatError
 
 CHECKPOINT_LINES = 5_000  # between two checkpoints; they follow the answers, and nothing waits for them
 KEY_BYTES = 38  # of a line's key, the tab behind it and the line's end
+
+
+def check_form(timestamp_format: str | None, timestamp_field: str | None) -> None:
+    """Raises FormatError for a form of times, as `datetime.strptime` has it, that no time can have."""
+    if timestamp_format is None:
+        return
+    if timestamp_field is None:
+        raise FormatError("--timestamp-format is the form of --timestamp-field, which is missing")
+    sample = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    try:
+        read = datetime.strptime(sample.strftime(timestamp_format), timestamp_format)
+    except (ValueError, re.error) as error:
+        raise FormatError(f"--timestamp-format {timestamp_format!r} is none of strptime's: {error}") from None
+    if read.year != sample.year:
+        raise FormatError(f"--timestamp-format {timestamp_format!r} has no year")
 
 
 class LoadError(Exception):
@@ -159,18 +176,19 @@ class Loader:
         if properties is None:
             return problem
         try:
-            properties = {**self._partition, **properties}
+            if self._partition:
+                properties = {**self._partition, **properties}
+            event_id = timestamp = None
+            if self._id_field is not None:
+                event_id = as_id(member(properties, self._id_field), self._id_field)
+            if self._timestamp_field is not None:
+                timestamp = self._time(member(properties, self._timestamp_field), self._timestamp_field)
             mapped = self._columns.mapped(properties)
             keen = mapped.get("keen")
             own = keen if isinstance(keen, dict) else {}
-            if self._id_field is not None:
-                event_id = as_id(member(properties, self._id_field), self._id_field)
-            else:
-                event_id = own.get("uniqueness_token") or own.get("id") or key
-            if self._timestamp_field is not None:
-                timestamp = self._time(member(properties, self._timestamp_field), self._timestamp_field)
-            else:
-                timestamp = own.get("timestamp") or self._checkpoint.started_at
+            event_id = event_id or _own_id(own) or key
+            if timestamp is None:
+                timestamp = self._checkpoint.started_at if own.get("timestamp") is None else own["timestamp"]
             event = make_event(self._collection, mapped, timestamp, event_id)
             if len(event.payload) > EVENT_BYTES:
                 raise too_large(event)
@@ -188,3 +206,14 @@ class Loader:
             raise ValueError(
                 f"the field {field!r:.80} is {value!r:.80}: that is no time of the form {self._timestamp_format!r}"
             ) from None
+
+
+def _own_id(keen: Mapping[str, Any]) -> str | None:
+    """The id that an event's `keen` says. Raises ValueError where that is none, as the collector refuses it."""
+    for name in ("uniqueness_token", "id"):
+        given = keen.get(name)
+        if given is not None:
+            if not isinstance(given, str) or not given:
+                raise ValueError(f"keen.{name} is {given!r:.80}: an id is text")
+            return given
+    return None

@@ -54,11 +54,12 @@ class Columns:
         return made
 
 
-def check_columns(header: Collection[str], asked: Iterable[str]) -> None:
-    """Raises FormatError where a column that an option names, or with dots what is within one, is none of the file's."""
-    for name in asked:
-        if name not in header and name.partition(".")[0] not in header:
-            raise FormatError(f"it has no column {name!r}; its columns are {', '.join(map(repr, header))}"[:1_000])
+def check_columns(header: Collection[str], names: Iterable[str], fields: Iterable[str]) -> None:
+    """Raises FormatError where a column that an option names is none of the file's; `fields` may be within one, by dots."""
+    wrong = [name for name in names if name not in header]
+    wrong += [name for name in fields if name not in header and name.partition(".")[0] not in header]
+    if wrong:
+        raise FormatError(f"it has no column {wrong[0]!r}; its columns are {', '.join(map(repr, header))}"[:1_000])
 
 
 def _put(made: dict[str, Any], path: tuple[str, ...], value: Any) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from headwater.load.mapping import Columns, check_columns
 from headwater.load.source import FormatError
+from headwater.rules import RuleError, check_property_name
 
 BATCH_ROWS = 5_000
 
@@ -20,8 +21,8 @@ def parquet_rows(
     `besides` are those that all rows have, though the file does not.
 
     A null and a float that is not a number are no property, as an empty cell of CSV is none. Times are ISO 8601 with microseconds, those without a
-    zone UTC; a decimal is a number, an integer where it is whole; a float of 32 bits is the shortest decimal that it stands for; bytes are text where they are UTF-8, a UUID is its text, and
-    a map of texts an object. Raises FormatError.
+    zone UTC; a decimal is a number, an integer where it is whole; a column of 32-bit floats has the shortest decimals that they stand for; bytes are text where they are UTF-8, a UUID is its text, and
+    a map whose keys may be properties' names an object, else a list of pairs. Raises FormatError.
     """
     try:
         from pyarrow import ArrowException
@@ -34,7 +35,7 @@ def parquet_rows(
         names = file.schema_arrow.names
         if len(set(names)) != len(names):
             raise FormatError("it names a column twice")
-        check_columns([*names, *besides], [*needed, *columns.names])
+        check_columns([*names, *besides], columns.names, needed)
         left_out = columns.left_out.difference(name.partition(".")[0] for name in needed).difference(needed)
         kept = [name for name in names if name not in left_out] if left_out else None
         for batch in file.iter_batches(BATCH_ROWS, columns=kept):
@@ -102,7 +103,7 @@ def plain(value: Any) -> Any:
     """A value of Arrow as JSON has it. Raises ValueError for one that JSON does not have."""
     if isinstance(value, dict):
         return {name: plain(member) for name, member in value.items()}
-    if isinstance(value, list) and value and all(type(each) is tuple and type(each[0]) is str for each in value):
+    if isinstance(value, list) and value and all(type(each) is tuple and _is_name(each[0]) for each in value):
         return {name: plain(member) for name, member in value}  # a map, as Arrow gives it
     if isinstance(value, list | tuple):
         return [plain(member) for member in value]
@@ -124,6 +125,16 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, str | bool | int | float):
         return value
     raise ValueError(f"has a value of type {type(value).__name__}, which JSON does not have")
+
+
+def _is_name(value: object) -> bool:
+    if type(value) is not str:
+        return False
+    try:
+        check_property_name(value)
+    except RuleError:
+        return False
+    return True
 
 
 def _missing(value: Any) -> bool:

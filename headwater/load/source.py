@@ -2,25 +2,29 @@
 
 import gzip
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, NamedTuple
 from urllib.parse import unquote
+
+from headwater.rules import RuleError, check_property_name
 
 GZIP = b"\x1f\x8b"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 PARQUET = b"PAR1"
 # How files begin that are neither text nor Parquet.
 STRANGE = {
-    b"PK\x03\x04": "a ZIP archive: unpack it first",
-    b"BZh": "packed by bzip2: unpack it first",
-    b"\xfd7zXZ": "packed by xz: unpack it first",
-    b"\x28\xb5\x2f\xfd": "packed by zstd: unpack it first",
-    b"Obj\x01": "an Avro container, which this cannot load",
-    b"ORC": "an ORC file, which this cannot load",
+    rb"PK\x03\x04": "a ZIP archive: unpack it first",
+    rb"BZh[1-9]1AY": "packed by bzip2: unpack it first",
+    rb"\xfd7zXZ": "packed by xz: unpack it first",
+    rb"\x28\xb5\x2f\xfd": "packed by zstd: unpack it first",
+    rb"Obj\x01": "an Avro container, which this cannot load",
+    rb"ORC[\x00-\x1f\x80-\xff]": "an ORC file, which this cannot load",
 }
 Format = Literal["ndjson", "csv", "parquet"]
+WHOLE = re.compile(r"0|[1-9]\d{0,17}", re.ASCII).fullmatch
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 SUFFIXES = (".ndjson", ".jsonl", ".json", ".csv", ".parquet")
 
@@ -32,21 +36,28 @@ class FormatError(ValueError):
     """A file cannot be loaded as it is; the message says what to do."""
 
 
+class Partition(NamedTuple):
+    """What the names of the folders that a file is in say of all its rows, and these names."""
+
+    properties: Mapping[str, Any]
+    text: str
+
+
 class Source:
     """A file on disk, plain or gzip. `identity` is the SHA-256 of its bytes: the same for a renamed or moved copy.
 
     `partition` is what the names of folders say of all its rows (`year=2026/month=03`); it belongs to the identity.
     """
 
-    def __init__(self, path: Path, partition: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, path: Path, partition: Partition | None = None) -> None:
         """Reads the file once, for its identity. Raises OSError."""
         self.path = path
-        self.partition = partition or {}
+        self.partition = {} if partition is None else partition.properties
         self.size = path.stat().st_size
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256")
-        if self.partition:
-            digest.update(repr(sorted(self.partition.items())).encode())
+        if partition is not None and partition.properties:
+            digest.update(partition.text.encode())
         self.identity = digest.hexdigest()
         self._keys = as_uuid(self.identity)[:LINE_AT]
         self._raw: IO[bytes] | None = None
@@ -88,7 +99,7 @@ class Source:
                 if line.startswith(PARQUET):
                     return "parquet"
                 for begins, what in STRANGE.items():
-                    if line.startswith(begins):
+                    if re.match(begins, line):
                         raise FormatError(f"it is {what}")
                 first = line.removeprefix(BYTE_ORDER_MARK).strip()[:1]
                 if first == b"[":
@@ -106,28 +117,41 @@ def as_uuid(digest: str) -> str:
 
 def files_in(folder: Path) -> tuple[list[Path], list[Path]]:
     """The files in a folder and its folders that look like events by their names, in the order of their paths; and the others. What
-    begins with a dot or, as Spark's notes of its work, with an underscore, is neither.
+    begins with a dot, or is in a folder that does or, as where Spark works, begins with an underscore, is neither.
 
     Raises FormatError where there are none.
     """
     found: list[Path] = []
     others: list[Path] = []
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts):
+        *above, name = path.relative_to(folder).parts
+        if path.is_file() and not (name.startswith(".") or any(part.startswith((".", "_")) for part in above)):
             (found if path.name.lower().removesuffix(".gz").endswith(SUFFIXES) else others).append(path)
     if not found:
         raise FormatError(f"it holds no file that ends in {', '.join(SUFFIXES)}, or in one of these and .gz")
     return found, others
 
 
-def partition_of(path: Path, folder: Path) -> dict[str, Any]:
-    """What the names of the folders between say of a file's rows, as Hive, Spark and DuckDB write them: `name=value`, a whole number
-    without leading zeros as a number."""
-    partition: dict[str, Any] = {}
-    for part in path.relative_to(folder).parts[:-1]:
-        name, equals, value = part.partition("=")
-        if name and equals and value != HIVE_NULL:
-            text = unquote(value)
-            whole = text.isascii() and text.isdecimal() and (text == "0" or text[0] != "0") and len(text) < 18
-            partition[unquote(name)] = int(text) if whole else text
-    return partition
+def partitions(files: Sequence[Path], folder: Path) -> list[Partition]:
+    """What the names of folders say of each of these files, as Hive, Spark and DuckDB write them: `name=value`. A property is a number
+    where all its values are whole numbers without leading zeros. Raises FormatError for one that no property may be.
+    """
+    found: list[dict[str, str]] = []
+    for path in files:
+        pairs = [part.partition("=") for part in path.relative_to(folder).parts[:-1]]
+        found.append(
+            {unquote(name): unquote(value) for name, equals, value in pairs if name and equals and value != HIVE_NULL}
+        )
+    texts = {name for each in found for name, value in each.items() if not WHOLE(value)}
+    for name in sorted({name for each in found for name in each}):
+        try:
+            check_property_name(name)
+        except RuleError as error:
+            raise FormatError(f"its folders name a property: {error.description}") from None
+    return [
+        Partition(
+            {name: value if name in texts else int(value) for name, value in each.items()},
+            str(path.relative_to(folder).parent),
+        )
+        for path, each in zip(files, found, strict=True)
+    ]

@@ -32,6 +32,8 @@ def test_whole_numbers_are_the_times_that_python_makes_of_them(seconds: int, mil
         ("1769860800", "2026-01-31T12:00:00+00:00"),
         ("1769860800250", "2026-01-31T12:00:00.250000+00:00"),
         ("20260131", "20260131"),  # a date
+        ("2026013112", "2026013112"),  # and an hour
+        ("202601311200", "202601311200"),
     ],
 )
 def test_times_are_text_or_seconds_or_milliseconds(value: Any, time: str) -> None:
@@ -72,7 +74,7 @@ def test_ids_are_text_or_whole_numbers(value: Any, event_id: str) -> None:
     assert as_id(value, "order") == event_id
 
 
-@pytest.mark.parametrize("value", [None, "", True, 1.5, [[]], {"a": "x" * 1_000}])
+@pytest.mark.parametrize("value", [None, "", True, 1.5, 2.0**53, [[]], {"a": "x" * 1_000}])
 def test_what_is_no_id_is_named_and_not_repeated_at_length(value: Any) -> None:
     with pytest.raises(ValueError, match="'order'") as error:
         as_id(value, "order")

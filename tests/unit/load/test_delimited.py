@@ -1,6 +1,9 @@
 """Delimited text: what stands between its columns, what it is in, what is no value; and what is refused rather than taken for something else."""
 
+import os
 import re
+import subprocess
+import sys
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ from headwater.load.delimited import Dialect
 from headwater.load.mapping import Columns
 from headwater.load.row import Row
 from headwater.load.rows import read_blocks
-from headwater.load.source import FormatError, Source, files_in, partition_of
+from headwater.load.source import FormatError, Source, files_in, partitions
 
 
 def rows(path: Path, content: bytes, dialect: Dialect | None = None, **options: Any) -> list[Row]:
@@ -93,7 +96,8 @@ def test_a_column_of_many_texts_is_text_without_a_word(tmp_path: Path) -> None:
         ("age,job\n".encode("utf-16-le"), "NUL"),
         ("größe,job\n".encode("latin-1"), "--encoding"),
         (b'a,b\n1,"x\n2,y\n3,z\n', "line 2 is not CSV"),
-        (b'a,b\n1,"say \\"hi\\""\n', "a quote is written twice"),
+        (b'"a"b,c\n1,2\n', "its header is not CSV"),
+        ('{"a": 1}\n'.encode("utf-16"), "NUL"),
         (b"PK\x03\x04rest", "ZIP"),
         (b"BZh91AY", "bzip2"),
         (b"\xfd7zXZ\x00", "xz"),
@@ -107,19 +111,45 @@ def test_what_would_become_something_else_is_refused(tmp_path: Path, content: by
         rows(tmp_path / "f", content)
 
 
+def test_json_in_another_encoding_is_no_table(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="UTF-8"):
+        rows(tmp_path / "f", '{"a": 1, "b": 2}\n'.encode("utf-16"), Dialect(encoding="utf-16"))
+    with pytest.raises(FormatError, match="--delimiter ','"):
+        rows(tmp_path / "f", b"a,b\n1,2\n", Dialect(";"))
+    assert events(tmp_path / "f", b"ORCID,PK\n1,2\n") == [{"ORCID": 1, "PK": 2}]
+    row, _ = rows(tmp_path / "f", "3,4\n".encode("utf-16-le"), Dialect(header=("a", "b")))
+    assert "NUL" in row.problem
+
+
+def test_a_row_with_a_stray_quote_is_refused_alone(tmp_path: Path) -> None:
+    found = rows(tmp_path / "f", b'a,b\n1,"say \\"hi\\""\n2,"x"y\n3,fine\n')
+    assert [(row.line, row.properties) for row in found] == [(2, None), (3, None), (4, {"a": 3, "b": "fine"})]
+    assert "a quote is written twice" in found[0].problem
+
+
+def test_a_column_of_numbers_after_many_texts_is_text(tmp_path: Path) -> None:
+    content = b"kind,n\n" + b"A,1\n" * 1_500 + b"7,2\n"
+    notes: list[str] = []
+    assert events(tmp_path / "f", content, note=notes.append)[-1] == {"kind": "7", "n": 2}
+    assert notes == []
+
+
 def test_columns_that_are_asked_for_must_be_there(tmp_path: Path) -> None:
     content = b"ssn,at\n1,2\n"
     for options in (
         {"columns": Columns(["SSN="])},
         {"needed": ["time"]},
         {"dialect": Dialect(texts=frozenset({"SSN"}))},
+        {"columns": Columns(["ssn.last="])},  # there is nothing within a cell
     ):
-        with pytest.raises(FormatError, match=r"no column '(SSN|time)'; its columns are 'ssn', 'at'"):
+        with pytest.raises(FormatError, match=r"no column '(SSN|time|ssn.last)'; its columns are 'ssn', 'at'"):
             rows(tmp_path / "f", content, **options)
     assert events(tmp_path / "f", content, columns=Columns(["ssn="]), needed=["at"]) == [{"ssn": 1, "at": 2}]
 
 
-@pytest.mark.parametrize("wrong", [{"delimiter": ""}, {"delimiter": "::"}, {"delimiter": '"'}, {"encoding": "utf-9"}])
+@pytest.mark.parametrize(
+    "wrong", [{"delimiter": ""}, {"delimiter": "::"}, {"delimiter": '"'}, {"encoding": "utf-9"}, {"encoding": "hex"}]
+)
 def test_what_is_no_way_to_write_text(wrong: dict[str, str]) -> None:
     with pytest.raises(FormatError, match=next(iter(wrong))):
         Dialect(**wrong)  # type: ignore[arg-type]
@@ -128,9 +158,11 @@ def test_what_is_no_way_to_write_text(wrong: dict[str, str]) -> None:
 def test_folders_say_what_their_names_say(tmp_path: Path) -> None:
     names = (
         "year=2026/month=03/c%20d=a%2Fb/x.csv",
+        "year=2027/month=11/x.csv",
         "year=__HIVE_DEFAULT_PARTITION__/x.csv",
-        "plain/x.csv",
+        "plain/_x.csv",
         "_temporary/0/x.csv",
+        "_SUCCESS",
         "y.tsv",
         ".x.csv.crc",
     )
@@ -138,8 +170,36 @@ def test_folders_say_what_their_names_say(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"a\n1\n")
     found, others = files_in(tmp_path)
-    assert [partition_of(path, tmp_path) for path in found] == [{}, {"year": 2026, "month": "03", "c d": "a/b"}, {}]
-    assert [path.name for path in others] == ["y.tsv"]
-    plain, other = (Source(found[place], partition_of(found[place], tmp_path)) for place in (0, 1))
-    assert plain.identity != other.identity  # the same bytes are other events there
-    assert events(found[1], b"a\n1\n", needed=[]) == [{"a": 1}]
+    made = partitions(found, tmp_path)
+    assert [each.properties for each in made] == [
+        {},
+        {"year": 2026, "month": "03", "c d": "a/b"},
+        {"year": 2027, "month": "11"},  # of one type with the others
+        {},
+    ]
+    assert [path.name for path in others] == ["_SUCCESS", "y.tsv"]
+    identities = {Source(path, each).identity for path, each in zip(found, made, strict=True)}
+    assert len(identities) == 3  # the same bytes are other events in other folders
+    (tmp_path / "a.b=1").mkdir()
+    (tmp_path / "a.b=1" / "x.csv").write_bytes(b"a\n1\n")
+    with pytest.raises(FormatError, match="dot"):
+        partitions(files_in(tmp_path)[0], tmp_path)
+
+
+def test_a_dialect_is_described_alike_in_every_process() -> None:
+    script = (
+        "from headwater.load.delimited import Dialect\n"
+        "print(Dialect(nulls=frozenset(['NA', 'null', '-', '']), texts=frozenset('abc'), encoding='UTF8').described())"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | {"PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(said) == 1
+    assert Dialect(nulls=frozenset({""}), encoding="UTF8").described() == Dialect().described()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from headwater.load import loader
 from headwater.load.checkpoint import Checkpoint, checkpoint_path, read_checkpoint
-from headwater.load.loader import Loader, LoadError
+from headwater.load.loader import Loader, LoadError, check_form
 from headwater.load.mapping import Columns
 from headwater.load.row import Row
 from headwater.load.rows import Lines
@@ -243,6 +243,33 @@ def test_a_time_may_have_a_form_of_its_own_and_be_within_an_object(tmp_path: Pat
     assert load(tmp_path / "a", taken, [rows], **fields) == [2, 3]
     [event] = taken.events
     assert event["keen"] == {"uniqueness_token": "3", "timestamp": "2009-12-01T07:45:00"}
+
+
+@pytest.mark.parametrize(
+    ("form", "field", "says"),
+    [
+        ("%Q", "at", "none of strptime's"),
+        ("%m/%m", "at", "none of"),
+        ("", "at", "no year"),
+        ("%H:%M", "at", "no year"),
+        ("%Y", None, "missing"),
+    ],
+)
+def test_a_form_that_no_time_has_is_said_before_anything_is_sent(form: str, field: str | None, says: str) -> None:
+    with pytest.raises(FormatError, match=says):
+        check_form(form, field)
+    check_form("%m/%d/%Y %H:%M %z", "at")
+    check_form(None, None)
+
+
+@pytest.mark.parametrize("keen", [{"id": 5}, {"id": ""}, {"uniqueness_token": ""}, {"timestamp": 0}])
+def test_an_id_that_is_none_is_refused_as_the_collector_does(tmp_path: Path, keen: dict[str, Any]) -> None:
+    taken = Taking()
+    rejected = load(tmp_path / "a", taken, [[Row(1, "key", {"keen": keen, "n": 1})]])
+    if "timestamp" in keen:  # which the collector refuses
+        assert taken.events[0]["keen"]["timestamp"] == 0
+    else:
+        assert rejected == [1]
 
 
 def test_what_folders_say_is_in_every_event(tmp_path: Path) -> None:

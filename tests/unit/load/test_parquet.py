@@ -122,6 +122,7 @@ def test_what_pandas_spark_and_duckdb_write() -> None:
             "price": pyarrow.array([12.99, None], pyarrow.float32()),
             "half": pyarrow.array([0.5, None], pyarrow.float16()),
             "tags": pyarrow.array([[("a", 1), ("b", None)], []], pyarrow.map_(pyarrow.string(), pyarrow.int64())),
+            "odd": pyarrow.array([[("a.b", 1)], None], pyarrow.map_(pyarrow.string(), pyarrow.int64())),
             "pairs": pyarrow.array([[(1, 2)], None], pyarrow.map_(pyarrow.int64(), pyarrow.int64())),
             "id": pyarrow.array([uuid.bytes, None], pyarrow.uuid()),
         }
@@ -131,6 +132,7 @@ def test_what_pandas_spark_and_duckdb_write() -> None:
         "price": 12.99,
         "half": 0.5,
         "tags": {"a": 1, "b": None},
+        "odd": [["a.b", 1]],
         "pairs": [[1, 2]],
         "id": str(uuid),
     }
