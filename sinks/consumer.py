@@ -302,6 +302,8 @@ class Sink:
         offsets = self._refused | self._batches.committable()
         self._refused = {}
         if not offsets:
+            if not self._unanswered:
+                self._uncommitted.mended()  # what was refused belongs to another member now
             return
         if not self._confirm():
             self._refused = offsets
