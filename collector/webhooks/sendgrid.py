@@ -4,17 +4,16 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import orjson
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from collector.webhooks.acceptable import acceptable, acceptable_collection, parse
 from collector.webhooks.vendor_event import DeliveryError, SignatureError, VendorEvent, client_id, unix_time
+from headwater.control.public_key import elliptic_key
 
 PARTNER_COLLECTION = "SendGrid Email Events"  # where Keen's older integration put all of them
 
@@ -61,22 +60,15 @@ def verify(body: bytes, headers: Mapping[bytes, bytes], public_key: str) -> None
     if signature is None or time is None:
         raise SignatureError("The headers X-Twilio-Email-Event-Webhook-Signature and -Timestamp are missing.")
     try:
-        _key(public_key).verify(base64.b64decode(signature, validate=True), time + body, ECDSA(SHA256()))
+        key = elliptic_key(public_key)
+    except ValueError:
+        raise SignatureError(
+            "The project's sendgrid.public_key is no public key: set the one that SendGrid shows."
+        ) from None
+    try:
+        key.verify(base64.b64decode(signature, validate=True), time + body, ECDSA(SHA256()))
     except (InvalidSignature, binascii.Error):
         raise SignatureError("The signature is not made for the project's sendgrid.public_key.") from None
-
-
-@lru_cache(maxsize=256)
-def _key(public_key: str) -> EllipticCurvePublicKey:
-    """The key of base64 text, with or without PEM's lines around it."""
-    inner = "".join(line for line in public_key.splitlines() if "-----" not in line)
-    try:
-        key = load_der_public_key(base64.b64decode(inner))
-    except (ValueError, UnsupportedAlgorithm):
-        key = None
-    if not isinstance(key, EllipticCurvePublicKey):
-        raise SignatureError("The project's sendgrid.public_key is no public key: set the one that SendGrid shows.")
-    return key
 
 
 def _event(given: dict[str, Any], max_depth: int, addons: bool) -> VendorEvent:

@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from headwater.control.public_key import elliptic_key
 from headwater.control.seal import Seal
+from headwater.rules import RuleError, check_collection_name
 
 MASK = "********"
 SEALED = "sealed"  # the one member of a stored secret
@@ -130,6 +132,7 @@ def stored_settings(changes: Mapping[str, str | None], project_id: str, seal: Se
         # Pydantic's own text would repeat a secret.
         problems = "; ".join(f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors(include_input=False))
         raise ValueError(f"{problems}.") from None
+    _check_meaning(checked)
     stored: dict[str, Any] = {}
     for name in given:
         value = getattr(checked, FIELDS[name])
@@ -137,6 +140,21 @@ def stored_settings(changes: Mapping[str, str | None], project_id: str, seal: Se
             value = {SEALED: seal.close(value.get_secret_value(), _context(name, project_id))}
         stored[name] = value
     return stored
+
+
+def _check_meaning(settings: ProjectSettings) -> None:
+    """Raises ValueError for what could only be found wrong with every event. Not asked of what is stored: to pass over a bad key would
+    be to check no signature."""
+    try:
+        if settings.sendgrid_public_key is not None:
+            elliptic_key(settings.sendgrid_public_key)
+    except ValueError as error:
+        raise ValueError(f"sendgrid.public_key: {error}.") from None
+    try:
+        if settings.stripe_collection is not None:
+            check_collection_name(settings.stripe_collection)
+    except RuleError as error:
+        raise ValueError(f"stripe.collection: {error.description}") from None
 
 
 def settings_of(stored: Mapping[str, Any], project_id: str, seal: Seal) -> ProjectSettings:

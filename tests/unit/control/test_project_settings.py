@@ -41,6 +41,8 @@ def test_what_is_given_as_text_is_read_back_typed_and_secrets_stand_nowhere() ->
         ({"segment.mode": "hybrid"}, "segment.mode: .*'cloud' or 'device'"),
         ({"segment.ipAddon": "perhaps", "github.secret": "hush"}, "^segment.ipAddon: [^:]*boolean[^:]*$"),
         ({"sendgrid.public_key": ""}, "sendgrid.public_key"),
+        ({"sendgrid.public_key": "garbage"}, "sendgrid.public_key: it is no public key"),
+        ({"stripe.collection": "_pay$"}, "stripe.collection: .* has a \\$"),
     ],
 )
 def test_what_cannot_be_set_is_named(changes: dict[str, str | None], message: str) -> None:
