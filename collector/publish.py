@@ -21,8 +21,9 @@ QUEUE_KIB = 65_536  # what waits for Kafka; beyond it requests are answered 503
 QUEUE_RECORDS = 200_000
 POLL_SECONDS = 0.001
 GATHER_SECONDS = 0.005  # what requests bring within it goes to librdkafka together, and so in fewer batches
-TURN_RECORDS = 500  # so many at most are produced, and gathered, without a pause
-UNACKNOWLEDGED_MAX = 1_500  # of one request: all reports that are in are read at once
+TURN_RECORDS = 500  # so many at most are gathered, and produced without a pause
+LARGE_TURN_RECORDS = 100  # the same of a request that has more: others have waited for its body already
+UNACKNOWLEDGED_MAX = 1_000  # of such a request: all reports that are in are read at once
 METADATA_SECONDS = 2.0
 IDLE_POLL_SECONDS = 5.0
 UNANSWERED_MAX = 3  # idle polls, one after the other, at which a new client was answered and the producer was not
@@ -154,13 +155,13 @@ class Publisher:
 
     async def _produce_in_turns(self, topic: str, records: Sequence[Record], reports: "_Reports") -> None:
         """Produce many records, no more of them under way than are quickly reported."""
-        for start in range(0, len(records), TURN_RECORDS):
+        for start in range(0, len(records), LARGE_TURN_RECORDS):
             while reports.error is None and reports.left > len(records) - start + UNACKNOWLEDGED_MAX:
                 await asyncio.sleep(POLL_SECONDS)
             if reports.error is not None:  # nor will the rest be called stored
                 reports.give_up(len(records) - start)
                 return
-            self._produce(topic, records[start : start + TURN_RECORDS], reports)
+            self._produce(topic, records[start : start + LARGE_TURN_RECORDS], reports)
             await asyncio.sleep(0)
 
     def _gather(self, topic: str, records: Sequence[Record], reports: "_Reports") -> None:
