@@ -330,10 +330,11 @@ class Sink:
                 self._stored[place] = one.offset
         if failed:
             metrics.commit_failures.inc()
+            if self._uncommitted.seconds is None:  # in a rebalance dozens fail at once
+                log.warning(
+                    "sink.commit_failed", partitions=len(failed), error=str(error or "refused for these partitions")
+                )
             self._uncommitted.failed()
-            log.warning(
-                "sink.commit_failed", partitions=len(failed), error=str(error or "refused for these partitions")
-            )
         else:
             self._uncommitted.mended()
         # Not one that a newer commit has passed, nor one of a partition that is gone.

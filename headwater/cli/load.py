@@ -28,7 +28,7 @@ from headwater.load.mapping import Columns
 from headwater.load.pipe import Pipe, standard_input
 from headwater.load.rows import read_blocks
 from headwater.load.sending import Senders
-from headwater.load.source import FormatError, Source, files_in, partitions
+from headwater.load.source import FormatError, Partition, Source, files_in, partitions
 from headwater.rules import RuleError, check_collection_name
 from headwater.settings import Settings, SettingsError
 
@@ -169,9 +169,9 @@ MakeSource = Callable[[], AbstractContextManager[Source | Pipe]]
 def _sources(file: str, console: Console) -> Iterator[tuple[str, MakeSource]]:
     """What is to be loaded, by name: standard input, a file, or the files of a folder. Says which of these are not."""
     if file == "-":
-        yield file, lambda: standard_input(sys.stdin.buffer)
+        yield file, partial(standard_input, sys.stdin.buffer)
     elif not Path(file).is_dir():
-        yield file, lambda: nullcontext(Source(Path(file)))
+        yield file, partial(_opened, Path(file))
     else:
         folder = Path(file)
         found, others = files_in(folder)
@@ -180,8 +180,12 @@ def _sources(file: str, console: Console) -> Iterator[tuple[str, MakeSource]]:
                 ", ..." if len(others) > OTHERS_NAMED else ""
             )
             console.print(f"Not loaded, by their names: {some}", markup=False, soft_wrap=True)
-        for path, what in zip(found, partitions(found, folder), strict=True):
-            yield str(path), lambda path=path, what=what: nullcontext(Source(path, what))  # type: ignore[misc]
+        for path, partition in zip(found, partitions(found, folder), strict=True):
+            yield str(path), partial(_opened, path, partition)
+
+
+def _opened(path: Path, partition: Partition | None = None) -> AbstractContextManager[Source]:
+    return nullcontext(Source(path, partition))
 
 
 def _loaded(make: MakeSource, file: str, plan: _Plan, settings: Settings, console: Console) -> bool:
