@@ -142,7 +142,8 @@ def test_a_folder_of_files_of_every_kind_with_columns_under_other_names(stack: R
     (tmp_path / "a.csv").write_text("who,n,junk\nann,1,x\nbob,2,y\n")
     with gzip.open(tmp_path / "2026" / "b.jsonl.gz", "wb") as file:
         file.write(b'{"who": "cid", "n": 3, "junk": 1}\n')
-    table = pyarrow.table({"who": ["dan", None], "n": [4, 5], "junk": [b"\xff", None]})
+    # What is left out is not read: bytes that would be no property do no harm there.
+    table = pyarrow.table({"who": ["dan", None], "n": [4, 5], "junk": [b"\xff", b"\xff"], "raw": [b"\xff", None]})
     parquet.write_table(table, tmp_path / "2026" / "c.parquet")
     (tmp_path / "d.json").write_text("[]")
     (tmp_path / "2026" / ".hidden" / "e.csv").write_text("n\n6\n")
@@ -160,6 +161,48 @@ def test_a_folder_of_files_of_every_kind_with_columns_under_other_names(stack: R
     (tmp_path / "d.json").unlink()
     again = stack.run("load", str(tmp_path), *options, code=1)  # the row that was rejected is tried again
     assert again.stderr.count("Nothing to do") == 2
+
+
+def test_files_as_others_write_them(stack: RunningStack, tmp_path: Path) -> None:
+    """Every option for delimited text at once, in folders that say something themselves; and an extraction that is loaded again."""
+    for year, price in ((2009, "2.5"), (2010, "NA")):
+        folder = tmp_path / "lake" / f"year={year}"
+        folder.mkdir(parents=True)
+        (folder / "x.csv").write_bytes(f"{year}01;{price};12/1/{year} 07:45;£5\n".encode("latin-1"))
+    (tmp_path / "lake" / "_SUCCESS").write_text("")
+    fields = ("--collection", "retail", "--id-field", "Invoice", "--timestamp-field", "At")
+    form = ("--timestamp-format", "%m/%d/%Y %H:%M")
+    written = (
+        "--delimiter",
+        ";",
+        "--encoding",
+        "latin-1",
+        "--header",
+        "Invoice,Price,At,Note",
+        "--null",
+        "NA",
+        "--text",
+        "Invoice",
+    )
+    done = stack.run("load", str(tmp_path / "lake"), *fields, *form, *written)
+    assert "Not loaded, by their names: _SUCCESS" in done.stderr
+    wait_until(lambda: count(stack, "retail") == 2, 30, every=0.2)
+    with stack.client() as hw:
+        found = {one["Invoice"]: one for one in hw.extraction("retail").value}
+        assert found["200901"]["keen"]["timestamp"] == "2009-12-01T07:45:00.000Z"
+        assert [found[each].get("Price") for each in ("200901", "201001")] == [2.5, None]
+        assert [found[each]["year"] for each in ("200901", "201001")] == [2009, 2010]
+        assert {one["Note"] for one in found.values()} == {"£5"}
+        again = tmp_path / "again.ndjson"
+        again.write_text("".join(json.dumps(one) + "\n" for one in found.values()))
+        stack.run("load", str(again), "--collection", "retail")
+        hw.add_event("loaded", {})
+        wait_until(lambda: count(stack, "loaded") == 1, 30, every=0.2)
+        assert count(stack, "retail") == 2
+    assert (
+        "no column 'when'"
+        in stack.run("load", str(tmp_path / "lake"), *fields, *written, "--map", "when=", code=1).stderr
+    )
 
 
 def test_a_question_on_the_command_line(stack: RunningStack) -> None:
