@@ -109,6 +109,7 @@ class Sink:
         self._attempts: Counter[str] = Counter()  # failed inserts in a row, by topic
         self._failing = Trouble()  # inserts
         self._uncommitted = Trouble()
+        self._told = False  # that a commit failed, since one was answered
         self._not_committed: set[Partition] = set()  # what was lost while an offset of it was on its way
         self._unanswered: dict[Partition, int] = {}  # offsets that were sent to be committed, until Kafka answers
         self._expected: dict[Partition, int] = {}  # the offset that comes next
@@ -303,7 +304,7 @@ class Sink:
         self._refused = {}
         if not offsets:
             if not self._unanswered:
-                self._uncommitted.mended()  # what was refused belongs to another member now
+                self._mended()  # what was refused belongs to another member now
             return
         if not self._confirm():
             self._refused = offsets
@@ -330,15 +331,20 @@ class Sink:
                 self._stored[place] = one.offset
         if failed:
             metrics.commit_failures.inc()
-            if self._uncommitted.seconds is None:  # in a rebalance dozens fail at once
+            self._uncommitted.failed()
+            if not self._told:  # in a rebalance dozens fail at once
+                self._told = True
                 log.warning(
                     "sink.commit_failed", partitions=len(failed), error=str(error or "refused for these partitions")
                 )
-            self._uncommitted.failed()
         else:
-            self._uncommitted.mended()
+            self._mended()
         # Not one that a newer commit has passed, nor one of a partition that is gone.
         self._refused |= {place: offset for place, offset in failed.items() if self._asked.get(place) == offset}
+
+    def _mended(self) -> None:
+        self._uncommitted.mended()
+        self._told = False
 
     def _drain(self, left: dict[str, object]) -> None:
         """Store and commit what can be, and say in `left` what could not; what waits stays uncommitted, so it is read again."""

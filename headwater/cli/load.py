@@ -92,7 +92,7 @@ def load(
     """Load a file of events, or a folder of files. Interrupted, it goes on where it was when run again; run twice, it doubles nothing.
 
     CSV has a header and commas, unless options say otherwise. A column whose cells are all numbers (without leading zeros) is numbers, all true or false
-    booleans, anything else text; empty cells are left out. Where a few texts make text of a column of numbers, it is said. Ends with exit code 1 when lines were rejected;
+    booleans, anything else text; empty cells are left out. Where a few texts make text of a column that has numbers in its first thousand rows, it is said. Ends with exit code 1 when lines were rejected;
     the first thousand are reported with their numbers.
 
     NDJSON from standard input is sent while it comes, from its first MiB on. What was piped and was interrupted, or has more at its end, is piped
@@ -158,8 +158,8 @@ class _Plan:
         ways = [self.collection, self.timestamp_field or "", self.id_field or "", *self.maps]
         if self.timestamp_format is not None:
             ways.append(f"{self.timestamp_field}: {self.timestamp_format}")
-        if delimited and self.dialect != Dialect():
-            ways += self.dialect.described()
+        if delimited and (described := self.dialect.described()) != Dialect().described():
+            ways += described
         return tuple(ways)
 
 

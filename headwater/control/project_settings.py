@@ -143,8 +143,8 @@ def stored_settings(changes: Mapping[str, str | None], project_id: str, seal: Se
 
 
 def _check_meaning(settings: ProjectSettings) -> None:
-    """Raises ValueError for what could only be found wrong with every event. Not asked of what is stored: to pass over a bad key would
-    be to check no signature."""
+    """Raises ValueError for a key with which every delivery would be refused, and for a collection whose name would be changed. Not asked of
+    what is stored: to pass over a bad key would be to check no signature."""
     try:
         if settings.sendgrid_public_key is not None:
             elliptic_key(settings.sendgrid_public_key)

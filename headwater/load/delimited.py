@@ -25,6 +25,8 @@ UNDECIDED_ROWS = 1_000  # so long a column of few texts may still be one of numb
 
 OTHER_ENCODING = "--encoding says what the file is in, such as latin-1 or utf-16"
 
+TWICE = " (within quotes, a quote is written twice)"
+
 Record: TypeAlias = tuple[int, list[str], str]  # the number of its first line, its cells, what is wrong with it
 Read: TypeAlias = Callable[[str], Any]
 Note: TypeAlias = Callable[[str], None]
@@ -48,7 +50,8 @@ class Dialect:
         if len(self.delimiter) != 1 or self.delimiter in '"\r\n':
             raise FormatError(f"--delimiter {self.delimiter!r} is not one character, or 'tab'")
         try:
-            io.TextIOWrapper(io.BytesIO(), self.encoding)
+            codecs.lookup(self.encoding)
+            io.TextIOWrapper(io.BytesIO(), self.encoding)  # which takes none that are no text
         except (LookupError, ValueError):
             raise FormatError(
                 f"--encoding {self.encoding!r} is not known; such as utf-8, latin-1, cp1252, utf-16"
@@ -105,19 +108,22 @@ def _records(content: IO[bytes], dialect: Dialect) -> Iterator[Record]:
     csv.field_size_limit(LONGEST_CELL)
     encoding, errors = ("utf-8-sig", "surrogateescape") if dialect.is_utf8 else (dialect.encoding, "strict")
     with io.TextIOWrapper(content, encoding, errors, newline="") as text:
+        lines = _Remembered(text)
         # Strict, since a quote that nothing ends would take in the rows behind it without a word.
-        reader = csv.reader(text, delimiter=dialect.delimiter, strict=True)
+        reader = csv.reader(lines, delimiter=dialect.delimiter, strict=True)
         line = 1
         while True:
             cells, problem = [], ""
+            lines.read.clear()
             try:
                 cells = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
-                if "expected after" not in str(error):  # such as a quote that nothing ends
-                    raise FormatError(f"line {line} is not CSV: {error}") from None
-                problem = f"is not CSV: {error} (within quotes, a quote is written twice)"
+                # Behind an odd number of quotes nobody knows whether what follows is within some.
+                if "expected after" not in str(error) or sum(each.count('"') for each in lines.read) % 2:
+                    raise FormatError(f"line {line} is not CSV: {error}{TWICE}") from None
+                problem = f"is not CSV: {error}{TWICE}"
             except UnicodeError as error:
                 raise FormatError(f"it is not {dialect.encoding}: {error}") from None
             if cells or problem:
@@ -125,11 +131,26 @@ def _records(content: IO[bytes], dialect: Dialect) -> Iterator[Record]:
             line = reader.line_num + 1
 
 
+class _Remembered(Iterator[str]):
+    """Lines of text; `read` has those that were read since it was cleared."""
+
+    def __init__(self, text: Iterator[str]) -> None:
+        self._text = text
+        self.read: list[str] = []
+
+    def __next__(self) -> str:
+        line = next(self._text)
+        self.read.append(line)
+        return line
+
+
 def _header(records: Iterator[Record], dialect: Dialect, columns: Columns) -> list[str]:
     """The names of the columns. Raises FormatError where they name no properties."""
     header = list(dialect.header)
     if not header:
-        _, cells, problem = next(records)
+        _, cells, problem = next(records, (1, [], ""))
+        if not (cells or problem):
+            raise FormatError("it is empty")
         if problem:
             raise FormatError(f"its header {problem}")
         header = [name.removeprefix("\ufeff").strip() for name in cells]
@@ -155,8 +176,8 @@ def _check_written(header: list[str], dialect: Dialect) -> None:
         text.encode()
     except UnicodeEncodeError:
         raise FormatError(f"its header is not UTF-8: {OTHER_ENCODING}") from None
-    if text.startswith(("{", "[")):
-        raise FormatError("it is JSON, which has to be UTF-8, without --encoding and --header")
+    if not dialect.is_utf8 and text.startswith(("{", "[")):
+        raise FormatError("it is JSON, which has to be UTF-8")
     if len(header) != 1:
         return
     if text.startswith("<"):
@@ -176,10 +197,10 @@ def _readers(records: Iterator[Record], header: list[str], dialect: Dialect, not
     strangers: dict[int, dict[str, int]] = {}  # by column, texts among the numbers and the first line of each
     nulls = dialect.nulls | {""}
     for read, (line, cells, _) in enumerate(records):
-        if len(cells) != len(header):
-            continue
         if read == UNDECIDED_ROWS:
             numbers -= strangers.keys() - with_numbers
+        if len(cells) != len(header):
+            continue
         for column in [*numbers]:
             cell = cells[column]
             if cell in nulls:

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ STRANGE = {
     rb"\xfd7zXZ": "packed by xz: unpack it first",
     rb"\x28\xb5\x2f\xfd": "packed by zstd: unpack it first",
     rb"Obj\x01": "an Avro container, which this cannot load",
-    rb"ORC[\x00-\x1f\x80-\xff]": "an ORC file, which this cannot load",
+    rb"ORC[\x00-\x08\x0b\x0c\x0e-\x1f\x80-\xff]": "an ORC file, which this cannot load",
 }
 Format = Literal["ndjson", "csv", "parquet"]
 WHOLE = re.compile(r"0|[1-9]\d{0,17}", re.ASCII).fullmatch
@@ -37,7 +38,7 @@ class FormatError(ValueError):
 
 
 class Partition(NamedTuple):
-    """What the names of the folders that a file is in say of all its rows, and these names."""
+    """What the names of the folders that a file is in say of all its rows, and those of these names that say something."""
 
     properties: Mapping[str, Any]
     text: str
@@ -57,7 +58,7 @@ class Source:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256")
         if partition is not None and partition.properties:
-            digest.update(partition.text.encode())
+            digest.update(os.fsencode(partition.text))
         self.identity = digest.hexdigest()
         self._keys = as_uuid(self.identity)[:LINE_AT]
         self._raw: IO[bytes] | None = None
@@ -151,7 +152,7 @@ def partitions(files: Sequence[Path], folder: Path) -> list[Partition]:
     return [
         Partition(
             {name: value if name in texts else int(value) for name, value in each.items()},
-            str(path.relative_to(folder).parent),
+            "/".join(part for part in path.relative_to(folder).parts[:-1] if "=" in part),
         )
         for path, each in zip(files, found, strict=True)
     ]

@@ -103,7 +103,7 @@ def test_a_column_of_many_texts_is_text_without_a_word(tmp_path: Path) -> None:
         (b"\xfd7zXZ\x00", "xz"),
         (b"\x28\xb5\x2f\xfd", "zstd"),
         (b"Obj\x01\x04", "Avro"),
-        (b"ORC\x0a", "ORC"),
+        (b"ORC\x08\x03", "ORC"),
     ],
 )
 def test_what_would_become_something_else_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
@@ -127,6 +127,25 @@ def test_a_row_with_a_stray_quote_is_refused_alone(tmp_path: Path) -> None:
     assert "a quote is written twice" in found[0].problem
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'a,b\n1,"He said \\"hi\\"\nbut, then"\n2,x\n',
+        b'a,b,c\n1,"say \\"hi\\" and\n",3\n2,"x",4\n3,"y",5\n',
+    ],
+)
+def test_a_stray_quote_that_may_go_on_in_other_lines_ends_the_file(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(FormatError, match="line 2 is not CSV"):
+        rows(tmp_path / "f", content)
+
+
+def test_what_only_looks_like_something_else(tmp_path: Path) -> None:
+    assert events(tmp_path / "f", b'"[id]","n"\n1,2\n') == [{"[id]": 1, "n": 2}]
+    assert events(tmp_path / "f", b"ORC\tn\n1\t2\n", Dialect("\t")) == [{"ORC": 1, "n": 2}]
+    with pytest.raises(FormatError, match="empty"):
+        rows(tmp_path / "f", "\n".encode("utf-16"), Dialect(encoding="utf-16"))
+
+
 def test_a_column_of_numbers_after_many_texts_is_text(tmp_path: Path) -> None:
     content = b"kind,n\n" + b"A,1\n" * 1_500 + b"7,2\n"
     notes: list[str] = []
@@ -148,7 +167,15 @@ def test_columns_that_are_asked_for_must_be_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"delimiter": ""}, {"delimiter": "::"}, {"delimiter": '"'}, {"encoding": "utf-9"}, {"encoding": "hex"}]
+    "wrong",
+    [
+        {"delimiter": ""},
+        {"delimiter": "::"},
+        {"delimiter": '"'},
+        {"encoding": "utf-9"},
+        {"encoding": "hex"},
+        {"encoding": "locale"},
+    ],
 )
 def test_what_is_no_way_to_write_text(wrong: dict[str, str]) -> None:
     with pytest.raises(FormatError, match=next(iter(wrong))):
@@ -159,6 +186,7 @@ def test_folders_say_what_their_names_say(tmp_path: Path) -> None:
     names = (
         "year=2026/month=03/c%20d=a%2Fb/x.csv",
         "year=2027/month=11/x.csv",
+        "year=2027/month=11/again/x.csv",
         "year=__HIVE_DEFAULT_PARTITION__/x.csv",
         "plain/_x.csv",
         "_temporary/0/x.csv",
@@ -175,11 +203,12 @@ def test_folders_say_what_their_names_say(tmp_path: Path) -> None:
         {},
         {"year": 2026, "month": "03", "c d": "a/b"},
         {"year": 2027, "month": "11"},  # of one type with the others
+        {"year": 2027, "month": "11"},
         {},
     ]
     assert [path.name for path in others] == ["_SUCCESS", "y.tsv"]
     identities = {Source(path, each).identity for path, each in zip(found, made, strict=True)}
-    assert len(identities) == 3  # the same bytes are other events in other folders
+    assert len(identities) == 3  # the same bytes are other events where folders say other things, or say nothing
     (tmp_path / "a.b=1").mkdir()
     (tmp_path / "a.b=1" / "x.csv").write_bytes(b"a\n1\n")
     with pytest.raises(FormatError, match="dot"):

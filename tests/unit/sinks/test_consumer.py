@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from confluent_kafka import KafkaError, TopicPartition
 
 from headwater.settings import Settings
@@ -43,7 +44,10 @@ def test_a_refused_commit_is_trouble_until_its_partitions_are_anothers(tmp_path:
     with lonely_sink(tmp_path) as sink:
         place = ("headwater.events.p.visits", 3)
         sink._owned, sink._asked = {place}, {place: 7}
-        sink._commit_answered(KafkaError(KafkaError.UNKNOWN_MEMBER_ID), [TopicPartition(*place, 7)])
+        with structlog.testing.capture_logs() as told:
+            for _ in range(2):
+                sink._commit_answered(KafkaError(KafkaError.UNKNOWN_MEMBER_ID), [TopicPartition(*place, 7)])
+        assert [line["event"] for line in told] == ["sink.commit_failed"]  # once
         assert sink._refused == {place: 7}
         assert sink._uncommitted.seconds is not None
         sink._lost(sink._consumer, [TopicPartition(*place)])
