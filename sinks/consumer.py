@@ -306,7 +306,8 @@ class Sink:
             if not self._unanswered:
                 self._mended()  # what was refused belongs to another member now
             return
-        if not self._confirm():
+        # Without an id, on its way into the group, its name would be taken for another's who has it: a fatal error.
+        if not self._consumer.memberid() or not self._confirm():
             self._refused = offsets
             self._uncommitted.failed()
             return
