@@ -34,9 +34,8 @@ from headwater.settings import Settings
 SUCCESS = b'{"success":true}'
 # Of other headers' values a browser tells its scripts nothing.
 JSON: Headers = ((b"content-type", b"application/json"), (b"access-control-expose-headers", b"Retry-After"))
-CLOSE: Headers = (
-    (b"connection", b"close"),
-)  # where a body may not have been read to its end, which the server ends it for
+# Where a body may not have been read to its end: the server ends the connection for it.
+CLOSE: Headers = ((b"connection", b"close"),)
 UNCACHED: Headers = ((b"cache-control", b"no-store"),)
 
 log = structlog.get_logger("headwater.collector")

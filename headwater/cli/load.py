@@ -159,7 +159,7 @@ class _Plan:
         if self.timestamp_format is not None:
             ways.append(f"{self.timestamp_field}: {self.timestamp_format}")
         if delimited and (described := self.dialect.described()) != Dialect().described():
-            ways += described
+            ways.append(described)
         return tuple(ways)
 
 
@@ -176,9 +176,8 @@ def _sources(file: str, console: Console) -> Iterator[tuple[str, MakeSource]]:
         folder = Path(file)
         found, others = files_in(folder)
         if others:
-            some = ", ".join(path.name for path in others[:OTHERS_NAMED]) + (
-                ", ..." if len(others) > OTHERS_NAMED else ""
-            )
+            names = [*(path.name for path in others[:OTHERS_NAMED]), *(["..."] if others[OTHERS_NAMED:] else [])]
+            some = ", ".join(names)
             console.print(f"Not loaded, by their names: {some}", markup=False, soft_wrap=True)
         for path, partition in zip(found, partitions(found, folder), strict=True):
             yield str(path), partial(_opened, path, partition)
@@ -213,7 +212,6 @@ def _load(source: Source | Pipe, plan: _Plan, settings: Settings, console: Conso
         checkpoint = Checkpoint(checkpoint.started_at)
     elif checkpoint.lines:
         console.print(f"Going on after line {checkpoint.lines:,}.")
-    partition = {} if isinstance(source, Pipe) else source.partition
     named = itertools.count(1)
 
     def rejected(line: int, problem: str) -> None:
@@ -234,7 +232,7 @@ def _load(source: Source | Pipe, plan: _Plan, settings: Settings, console: Conso
             timestamp_format=plan.timestamp_format,
             id_field=plan.id_field,
             columns=plan.columns,
-            partition=partition,
+            partition=source.partition,
             on_rejected=rejected,
             on_progress=lambda: progress.update(task, completed=source.position),
         )

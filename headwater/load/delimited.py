@@ -57,10 +57,10 @@ class Dialect:
                 f"--encoding {self.encoding!r} is not known; such as utf-8, latin-1, cp1252, utf-16"
             ) from None
 
-    def described(self) -> list[str]:
-        """The same texts for the same dialect, in every process."""
+    def described(self) -> str:
+        """The same text for the same dialect, in every process."""
         nulls, texts = sorted(self.nulls - {""}), sorted(self.texts)
-        return [repr((self.delimiter, codecs.lookup(self.encoding).name, self.header, nulls, texts))]
+        return repr((self.delimiter, codecs.lookup(self.encoding).name, self.header, nulls, texts))
 
     @property
     def is_utf8(self) -> bool:

@@ -6,10 +6,10 @@ import io
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from headwater.load.source import BYTE_ORDER_MARK, GZIP, Source, as_uuid
 
@@ -26,6 +26,7 @@ class Pipe:
     """
 
     size = None
+    partition: Mapping[str, Any] = {}  # it is in no folder
 
     def __init__(self, head: bytes, rest: IO[bytes]) -> None:
         self.identity = hashlib.sha256(head).hexdigest()
