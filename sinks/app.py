@@ -20,7 +20,7 @@ from headwater.settings import Settings
 from headwater.stopping import Deadline, end_stranded, end_undone
 from headwater.topics import dead_letters_topic
 from sinks.clickhouse import ClickHouse
-from sinks.consumer import Sink
+from sinks.consumer import Sink, was_fenced
 from sinks.deletions import Deleter, DeletionKeeper
 from sinks.lag import watch_lag
 from sinks.store import Store
@@ -30,7 +30,7 @@ log = structlog.get_logger("headwater.sink")
 M_MMAP_THRESHOLD = -3  # glibc's malloc.h
 LARGE_BYTES = 512 * 1024
 KAFKA_SECONDS = 1.0
-FENCED_HINT = "another sink has this HEADWATER_WORKER_NAME, and each needs its own; or brokers went and came, and the next start goes on"
+FENCED_HINT = "another sink has this HEADWATER_WORKER_NAME, and each needs its own"
 
 
 def run(settings: Settings) -> None:
@@ -58,8 +58,7 @@ def run(settings: Settings) -> None:
         _serve(settings, clickhouse, stop, left)
     except KafkaException as error:
         reason: KafkaError = error.args[0]
-        fenced = "fenced" in reason.str()  # a fatal error may have the generic code, and its reason as text
-        log.error("sink.ended_by_kafka", error=reason.str(), **({"hint": FENCED_HINT} if fenced else {}))
+        log.error("sink.ended_by_kafka", error=reason.str(), **({"hint": FENCED_HINT} if was_fenced(reason) else {}))
         raise SystemExit(1) from None
     finally:
         clickhouse.close()

@@ -46,6 +46,7 @@ FAILING_SECONDS = 2.0  # of inserts or commits, longer than what passes by itsel
 WAITING_SECONDS = 60.0  # an insert may take so long
 TURN_SECONDS = 30.0  # between two turns; committing asks Kafka and ClickHouse
 DEAD_SECONDS = 300.0  # without a turn: nothing that a sink waits for takes so long
+FENCED_SECONDS = 60.0  # fenced again within these, it has a namesake
 GAPS = 1_000
 
 
@@ -76,6 +77,11 @@ def retry_seconds(failures: int) -> float:
     return min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0**doublings)
 
 
+def was_fenced(error: KafkaError) -> bool:
+    """Whether Kafka has another member of this name. A fatal error may have the generic code, and its reason as text."""
+    return error.code() == KafkaError.FENCED_INSTANCE_ID or "fenced" in error.str()
+
+
 class Gap(NamedTuple):
     """A partition in which another offset came than was expected."""
 
@@ -98,10 +104,8 @@ class Sink:
         self._confirm = store.confirm
         self._inserters = Inserters(lambda batch: store.store(batch.topic, batch.records), INSERTERS)
         self._membership = Membership(settings, sink_group(settings))
-        self._consumer = Consumer(
-            consumer_config(settings) | self._membership.config() | {"on_commit": self._commit_answered},
-            logger=logging.getLogger("headwater.sink.kafka"),
-        )
+        self._consumer = self._new_consumer()
+        self._fenced_at: float | None = None
         self._owned: set[Partition] = set()
         self._paused: set[Partition] = set()
         self._asked: dict[Partition, int] = {}  # the newest offset that was sent to be committed
@@ -155,14 +159,17 @@ class Sink:
     def run(self, stop: threading.Event, left: dict[str, object] | None = None) -> None:
         """Work until `stop` is set; then store and commit what can be in a few seconds, and leave.
 
-        `left` says what is not stored or committed then: nothing where it stays empty. Raises KafkaException when Kafka tells this member to go, such as when another took its name,
+        `left` says what is not stored or committed then: nothing where it stays empty. Raises KafkaException when Kafka tells this member to go, such as when another has its name,
         and StrandedError when it has lost its group and only a new process helps; its consumer is left open then.
         """
         self._subscribe()
         closes = True
         try:
             while not stop.is_set():
-                self._turn()
+                try:
+                    self._turn()
+                except KafkaException as error:
+                    self._join_anew_where_fenced(error)
             self._drain({} if left is None else left)
         except StrandedError:
             closes = False
@@ -191,6 +198,30 @@ class Sink:
             self._look_for_topics(now)
         elif now - self._looked_at > JOINED_SECONDS:
             self._join_anew_where_stale(now)
+
+    def _new_consumer(self) -> Consumer:
+        return Consumer(
+            consumer_config(self._settings) | self._membership.config() | {"on_commit": self._commit_answered},
+            logger=logging.getLogger("headwater.sink.kafka"),
+        )
+
+    def _join_anew_where_fenced(self, error: KafkaException) -> None:
+        """Go on with a new consumer where Kafka took this member for another of its name; raise `error` where it may be right.
+
+        Kafka gives a member by name another id each time that it joins. Where the answer that holds the id is lost, as with a
+        broker that is killed, the member comes back with its old one and is fenced, which a client does not survive (KIP-345).
+        """
+        now = time.monotonic()
+        if not was_fenced(error.args[0]) or (self._fenced_at is not None and now - self._fenced_at < FENCED_SECONDS):
+            raise error
+        self._fenced_at = now
+        log.warning("sink.fenced", error=error.args[0].str(), action="joining anew")
+        old, self._consumer = self._consumer, self._new_consumer()
+        old.close()
+        self._forget(self._owned.copy())
+        self._member = self._new_member = ""
+        self.joined = self.leads = False
+        self._subscribe()
 
     def _subscribe(self) -> None:
         self._consumer.subscribe(

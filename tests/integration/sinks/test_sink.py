@@ -4,20 +4,22 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from headwater import metrics
 from headwater.codec import codec
 from headwater.dead_letters import GivenUp, Settler, Wanted, dead_letter, read_ledger
-from headwater.kafka import client_config, create_base_topics, durable_producer_config
+from headwater.kafka import client_config, create_base_topics, durable_producer_config, sink_group
 from headwater.settings import Settings
 from headwater.topics import dead_letters_topic
+from sinks.consumer import consumer_config
 from sinks.datums import Collection
 from sinks.errors import ROW_FAULTS
 from sinks.lag import watch_lag
@@ -332,6 +334,51 @@ def test_two_sinks_share_the_work(settings: Settings, tables: Tables) -> None:
         produce(settings, collection, [encoded(collection, {"n": n}) for n in range(1000)])
         wait_until(lambda: committed(settings, collection) == 2000, LIMIT)
     assert tables.count(collection) == 2000
+
+
+def test_a_sink_that_is_taken_for_another_of_its_name_joins_anew(settings: Settings, tables: Tables) -> None:
+    """As where a broker that was killed gave it an id which it never heard of. What it held is read once more, and stored once."""
+    collection = new_collection()
+    database = f"headwater_{collection.project_id}"
+    with running_sink(settings) as sink:
+        produce(settings, collection, [encoded(collection, {"n": 0})])
+        wait_until(lambda: committed(settings, collection) == 1, LIMIT)
+        tables.command(f"ALTER TABLE {database}.events RENAME COLUMN properties TO others")
+        produce(settings, collection, [encoded(collection, {"n": n}) for n in range(1, 10)])
+        wait_until(lambda: sink._batches.failing, LIMIT)
+        before = sink._consumer
+        with closing(Consumer(consumer_config(settings) | {"group.id": sink_group(settings)})) as namesake:
+            namesake.subscribe([topic_of(settings, collection)])
+            wait_until(lambda: namesake.poll(0.1) or sink._consumer is not before, LIMIT)
+        tables.command(f"ALTER TABLE {database}.events RENAME COLUMN others TO properties")
+        wait_until(lambda: committed(settings, collection) == 10, LIMIT)
+        wait_until(lambda: sink.problems() == [], LIMIT)
+        produce(settings, collection, [encoded(collection, {"n": 10})])
+        wait_until(lambda: committed(settings, collection) == 11, LIMIT)
+    assert tables.count(collection) == 11
+
+
+def test_of_two_sinks_with_one_name_the_first_ends(settings: Settings, tables: Tables, tmp_path: Path) -> None:
+    collection, logs = new_collection(), [tmp_path / "first.log", tmp_path / "second.log"]
+    create_base_topics(settings)
+    processes = []
+    try:
+        for log in logs:
+            processes.append(start_sink(settings, log))
+            produce(settings, collection, [encoded(collection, {"n": 1})])
+            wait_until(lambda: committed(settings, collection) == len(processes), LIMIT)
+        first, second = processes
+        assert first.wait(LIMIT) == 1
+        assert "each needs its own" in logs[0].read_text()
+        produce(settings, collection, [encoded(collection, {"n": 1})])
+        wait_until(lambda: tables.count(collection) == 3, LIMIT)
+        assert second.poll() is None
+        second.terminate()
+        assert second.wait(LIMIT) == 0
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
 
 
 def test_the_errors_that_are_a_rows_fault_have_the_servers_names(tables: Tables) -> None:
