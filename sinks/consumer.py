@@ -209,7 +209,8 @@ class Sink:
         """Go on with a new consumer where Kafka took this member for another of its name; raise `error` where it may be right.
 
         Kafka gives a member by name another id each time that it joins. Where the answer that holds the id is lost, as with a
-        broker that is killed, the member comes back with its old one and is fenced, which a client does not survive (KIP-345).
+        broker that is killed, the member comes back with its old one and is fenced, which a client does not survive (KIP-345;
+        librdkafka#3437).
         """
         now = time.monotonic()
         if not was_fenced(error.args[0]) or (self._fenced_at is not None and now - self._fenced_at < FENCED_SECONDS):
