@@ -65,7 +65,9 @@ def test_what_is_new_when_a_sink_that_lost_its_session_comes_back_is_stored(
         wait_until(partial(has, tables, old, 1), LIMIT)
         goes_on.clear()  # it joins again only when it has seen that its partitions are lost
         broker.kill()
-        wait_until(lambda: not sink._consumer.memberid(), LIMIT)  # answered now only: a consumer has one caller at a time
+        wait_until(
+            lambda: not sink._consumer.memberid(), LIMIT
+        )  # answered now only: a consumer has one caller at a time
         broker.start()
         produce(settings, new, [encoded(new, {"n": 1})])
         goes_on.set()
