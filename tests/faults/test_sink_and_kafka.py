@@ -65,9 +65,8 @@ def test_what_is_new_when_a_sink_that_lost_its_session_comes_back_is_stored(
         wait_until(partial(has, tables, old, 1), LIMIT)
         goes_on.clear()  # it joins again only when it has seen that its partitions are lost
         broker.kill()
-        wait_until(
-            lambda: not sink._consumer.memberid(), LIMIT
-        )  # answered now only: a consumer has one caller at a time
+        # Asked only while its own thread stands still: a consumer answers one caller at a time, and this one would starve.
+        wait_until(lambda: not sink._consumer.memberid(), LIMIT)
         broker.start()
         produce(settings, new, [encoded(new, {"n": 1})])
         goes_on.set()
