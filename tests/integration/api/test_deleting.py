@@ -12,6 +12,7 @@ from tests.asking import Api, error_of, running_api
 from tests.listing import NOW, counted, get, seen
 from tests.querying import event, store
 from tests.sinking import running_sink
+from tests.waiting import wait_until_async
 
 SECOND = 1_000
 
@@ -79,7 +80,11 @@ async def test_a_property(api: Api) -> None:
     assert schema["n"] == "num"
     assert (await get(api, "/events/clicks/properties/user.id", api.project.read_key))[0] == 404
     await counted(api, "clicks", {"user.id": seen(str, last=time.time_ns() // 1_000_000 + 10)}, [NOW])
-    assert (await get(api, "/events/clicks/properties/user.id", api.project.read_key))[0] == 200, "it came again"
+
+    async def came_again() -> bool:
+        return (await get(api, "/events/clicks/properties/user.id", api.project.read_key))[0] == 200
+
+    await wait_until_async(came_again)
 
 
 async def test_a_collection_that_is_named_like_a_property(api: Api) -> None:
