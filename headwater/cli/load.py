@@ -42,7 +42,7 @@ def load(
     file: Annotated[
         str,
         typer.Argument(
-            help="NDJSON or CSV, plain or gzip, or Parquet; a folder, for all such files in it; - for standard input."
+            help="NDJSON, a JSON array or CSV, plain or gzip, or Parquet; a folder, for all such files in it; - for standard input."
         ),
     ],
     collection: Annotated[str, typer.Option(help="The collection that the events go to.")],
@@ -94,6 +94,8 @@ def load(
     CSV has a header and commas, unless options say otherwise. A column whose cells are all numbers (without leading zeros) is numbers, all true or false
     booleans, anything else text; empty cells are left out. Where a few texts make text of a column that has numbers in its first thousand rows, it is said. Ends with exit code 1 when lines were rejected;
     the first thousand are reported with their numbers.
+
+    A JSON array is one of objects, or what Keen's API answers to an extraction (its `result`); its lines, where they are counted, are its elements.
 
     NDJSON from standard input is sent while it comes, from its first MiB on. What was piped and was interrupted, or has more at its end, is piped
     again from its start: it is the same events, once in every answer, though live figures count them again. CSV from

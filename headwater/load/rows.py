@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO
 
+from headwater.load.array import array_elements
 from headwater.load.delimited import Dialect, Note, delimited_rows
 from headwater.load.mapping import Columns
 from headwater.load.parquet import parquet_rows
@@ -70,7 +71,7 @@ def read_blocks(
 
     CSV is written as `dialect` says, with a header and commas where it says nothing; an empty cell is no property. A column is numbers when all its cells are (without leading
     zeros, so `02134` stays text), booleans when all are true or false, else text: that takes one reading more, and `note` hears of columns in which a few texts are among numbers.
-    Parquet is as headwater.load.parquet says.
+    Parquet is as headwater.load.parquet says, a JSON array as headwater.load.array.
     """
     columns = columns or Columns(())
     if isinstance(source, Pipe) or (kind := source.format()) == "ndjson":
@@ -87,6 +88,12 @@ def read_blocks(
             yield from _blocks(
                 Row(n, source.row_key(n), properties, problem)
                 for n, properties, problem in parquet_rows(content, columns, needed, source.partition)
+            )
+    elif kind == "array":
+        with source.open() as content:
+            yield from _blocks(
+                _read_line(n, source.row_key(n), text) or Row(n, source.row_key(n), None, "is nothing")
+                for n, text in enumerate(array_elements(content), 1)
             )
     else:
         yield from _blocks(delimited_rows(source, dialect or Dialect(), columns, needed, note))

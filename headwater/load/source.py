@@ -24,7 +24,8 @@ STRANGE = {
     rb"Obj\x01": "an Avro container, which this cannot load",
     rb"ORC[\x00-\x08\x0b\x0c\x0e-\x1f\x80-\xff]": "an ORC file, which this cannot load",
 }
-Format = Literal["ndjson", "csv", "parquet"]
+Format = Literal["ndjson", "csv", "parquet", "array"]
+BEGIN_BYTES = 65_536
 WHOLE = re.compile(r"0|[1-9]\d{0,17}", re.ASCII).fullmatch
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 SUFFIXES = (".ndjson", ".jsonl", ".json", ".csv", ".parquet")
@@ -91,23 +92,39 @@ class Source:
         return [key % line for line in range(first, first + len(texts))]
 
     def format(self) -> Format:
-        """Parquet by its first bytes, NDJSON where the first character is a brace, else CSV.
+        """Parquet by its first bytes; an array of objects, also as Keen answers; NDJSON where the first character is a brace; else CSV.
 
-        Raises FormatError for an empty file and for a JSON array.
+        Raises FormatError for an empty file and for what is none of these.
         """
         with self.open() as content:
-            for line in content:
-                if line.startswith(PARQUET):
-                    return "parquet"
-                for begins, what in STRANGE.items():
-                    if re.match(begins, line):
-                        raise FormatError(f"it is {what}")
-                first = line.removeprefix(BYTE_ORDER_MARK).strip()[:1]
-                if first == b"[":
-                    raise FormatError("it is a JSON array: write one object per line (NDJSON), without the brackets")
-                if first:
-                    return "ndjson" if first == b"{" else "csv"
-        raise FormatError("it is empty")
+            begin = content.read(BEGIN_BYTES)
+        if begin.startswith(PARQUET):
+            return "parquet"
+        for strange, what in STRANGE.items():
+            if re.match(strange, begin):
+                raise FormatError(f"it is {what}")
+        text = begin.removeprefix(BYTE_ORDER_MARK).lstrip()
+        if not text:
+            raise FormatError("it is empty")
+        if _is_array(text):
+            return "array"
+        if text.startswith(b"["):
+            raise FormatError("it begins with a bracket, and not as an array of objects does")
+        return "ndjson" if text.startswith(b"{") else "csv"
+
+
+def begin_of_array(text: bytes) -> re.Match[bytes] | None:
+    """Up to the bracket that opens it, where a text begins with an array of objects, or as Keen answers an extraction: `{"result": [`."""
+    return re.match(rb'\s*+(?:\{\s*+"result"\s*+:\s*+)?\[(?=\s*+[{\]])', text)
+
+
+def _is_array(text: bytes) -> bool:
+    """Whether a file that begins so is one array. It is not where its first line is an object of its own, and others follow."""
+    begin = begin_of_array(text)
+    if begin is None:
+        return False
+    line, _, others = text.partition(b"\n")
+    return not (text.startswith(b"{") and line.rstrip().endswith(b"}") and others.strip())
 
 
 def as_uuid(digest: str) -> str:
