@@ -93,7 +93,7 @@ def load(
 
     CSV has a header and commas, unless options say otherwise. A column whose cells are all numbers (without leading zeros) is numbers, all true or false
     booleans, anything else text; empty cells are left out. Where a few texts make text of a column that has numbers in its first thousand rows, it is said. Ends with exit code 1 when lines were rejected;
-    the first thousand are reported with their numbers.
+    the first thousand are reported with their numbers. A column named user.id, in CSV or Parquet, is id within the object user, as in extractions.
 
     A JSON array is one of objects, or what Keen's API answers to an extraction (its `result`); its lines, where they are counted, are its elements.
 

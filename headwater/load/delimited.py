@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import IO, Any, TypeAlias
 
-from headwater.load.mapping import Columns, check_columns
+from headwater.load.mapping import Columns, check_columns, nested, path_of
 from headwater.load.row import Row
 from headwater.load.source import FormatError, Source
 from headwater.rules import RuleError, check_property_name
@@ -78,13 +78,21 @@ def delimited_rows(
         check_columns([*header, *source.partition], [*columns.names, *sorted(dialect.texts)], needed)
         readers = _readers(records, header, dialect, note)
     nulls = dialect.nulls | {""}
+    paths = [path_of(name, columns) for name in header]
+    flat = all(len(path) == 1 for path in paths)
     with source.open() as content:
         for number, cells, bad in itertools.islice(_records(content, dialect), 0 if dialect.header else 1, None):
             problem = bad or _problem(cells, header)
-            properties = None
-            if not problem:
+            properties: dict[str, Any] | None = None
+            if not problem and flat:
                 triples = zip(header, readers, cells, strict=True)
                 properties = {name: read(cell) for name, read, cell in triples if cell not in nulls}
+            elif not problem:
+                places = zip(paths, readers, cells, strict=True)
+                try:
+                    properties = nested((path, read(cell)) for path, read, cell in places if cell not in nulls)
+                except ValueError as error:
+                    problem = str(error)
             yield Row(number, source.row_key(number), properties, problem)
 
 
@@ -158,7 +166,8 @@ def _header(records: Iterator[Record], dialect: Dialect, columns: Columns) -> li
     for name in header:
         try:
             if not columns.has(name):
-                check_property_name(name)
+                for part in path_of(name, columns):
+                    check_property_name(part)
         except RuleError as error:
             way_out = f"--map {shlex.quote(name)}=PROPERTY gives it another name"
             raise FormatError(f"its header cannot be used: {error.description} {way_out}") from None

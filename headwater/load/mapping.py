@@ -1,10 +1,13 @@
 """Columns of a file under other names: `--map a=b`."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from headwater.load.source import FormatError
 from headwater.rules import RuleError, check_property_name
+
+_WORD = re.compile(r"[^\W\d](?:.*\S)?", re.DOTALL).fullmatch  # not a number's part, nor one of a sentence's
 
 
 class Columns:
@@ -60,6 +63,20 @@ def check_columns(header: Collection[str], names: Iterable[str], fields: Iterabl
     wrong += [name for name in fields if name not in header and name.partition(".")[0] not in header]
     if wrong:
         raise FormatError(f"it has no column {wrong[0]!r}; its columns are {', '.join(map(repr, header))}"[:1_000])
+
+
+def path_of(column: str, columns: Columns) -> tuple[str, ...]:
+    """Where a column's value goes: within objects where dots join names in its own, as extractions and pandas write them, unless `columns` has it."""
+    parts = column.split(".")
+    return tuple(parts) if not columns.has(column) and all(map(_WORD, parts)) else (column,)
+
+
+def nested(values: Iterable[tuple[tuple[str, ...], Any]]) -> dict[str, Any]:
+    """An object of what is at each path. Raises ValueError where two values would be at one, or one within another that is no object."""
+    made: dict[str, Any] = {}
+    for path, value in values:
+        _put(made, path, value)
+    return made
 
 
 def _put(made: dict[str, Any], path: tuple[str, ...], value: Any) -> None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import IO, Any
 from uuid import UUID
 
-from headwater.load.mapping import Columns, check_columns
+from headwater.load.mapping import Columns, check_columns, nested, path_of
 from headwater.load.source import FormatError
 from headwater.rules import RuleError, check_property_name
 
@@ -22,7 +22,7 @@ def parquet_rows(
 
     A null and a float that is not a number are no property, as an empty cell of CSV is none. Times are ISO 8601 with microseconds, those without a
     zone UTC; a decimal is a number, an integer where it is whole; a column of 32-bit floats has the shortest decimals that they stand for; bytes are text where they are UTF-8, a UUID is its text, and
-    a map whose keys may be properties' names an object, else a list of pairs. Raises FormatError.
+    a map whose keys may be properties' names an object, else a list of pairs. A column's dots make objects, as `path_of` says. Raises FormatError.
     """
     try:
         from pyarrow import ArrowException
@@ -38,13 +38,15 @@ def parquet_rows(
         check_columns([*names, *besides], columns.names, needed)
         left_out = columns.left_out.difference(name.partition(".")[0] for name in needed).difference(needed)
         kept = [name for name in names if name not in left_out] if left_out else None
+        paths = {name: path_of(name, columns) for name in names}
         for batch in file.iter_batches(BATCH_ROWS, columns=kept):
             for row in _rows(_readable(batch)):
                 number += 1
                 try:
                     if isinstance(row, Exception):
                         raise row
-                    yield number, {name: plain(value) for name, value in row.items() if not _missing(value)}, ""
+                    values = ((paths[name], plain(value)) for name, value in row.items() if not _missing(value))
+                    yield number, nested(values), ""
                 except (ValueError, OverflowError) as error:
                     yield number, None, str(error)
     except ArrowException as error:

@@ -67,7 +67,7 @@ def read_blocks(
     """Every row, in order, in blocks, each to be read to its end before the next; blank lines are none. Raises FormatError, OSError, and EOFError for a cut gzip file.
 
     Of what is piped, a block is what has come. A column that `columns` names, or that is `needed`, must be there in CSV and Parquet. A column's name may be
-    against the rules where it gets another.
+    against the rules where it gets another; one with dots is within objects, as `headwater.load.mapping.path_of` says.
 
     CSV is written as `dialect` says, with a header and commas where it says nothing; an empty cell is no property. A column is numbers when all its cells are (without leading
     zeros, so `02134` stays text), booleans when all are true or false, else text: that takes one reading more, and `note` hears of columns in which a few texts are among numbers.

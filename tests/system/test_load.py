@@ -202,6 +202,9 @@ def test_files_as_others_write_them(stack: RunningStack, tmp_path: Path) -> None
         answer = tmp_path / "answer.json"
         answer.write_bytes(HTTP.get(extraction, params={"event_collection": "retail"}, headers=read_key).content)
         assert "2 events accepted, 0 lines" in stack.run("load", str(answer), "--collection", "retail").stderr
+        table = tmp_path / "table.csv"
+        table.write_text(stack.run("query", "extraction", "retail", "--format", "csv").stdout)
+        assert "2 events accepted, 0 lines" in stack.run("load", str(table), "--collection", "retail").stderr
         stack.run("load", "-", "--collection", "retail", stdin=b'{"last": 1}\n')
         wait_until(lambda: count(stack, "retail") == 3, 30, every=0.2)
     assert (

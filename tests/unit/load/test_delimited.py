@@ -42,6 +42,17 @@ def test_how_a_file_is_written(tmp_path: Path, content: bytes, dialect: Dialect)
     assert events(tmp_path / "f", content, dialect) == [{"age": 30, "job": "smith"}]
 
 
+def test_columns_with_dots_are_within_objects(tmp_path: Path) -> None:
+    content = b"keen.id,user,user.id,total,odd.one\nx,,7,1,2\ny,ann,,2,\nz,bob,8,3,\n"
+    found = rows(tmp_path / "f", content, columns=Columns(["odd.one=odd"]), needed=["user.id"])
+    assert [row.properties for row in found] == [
+        {"keen": {"id": "x"}, "user": {"id": 7}, "total": 1, "odd.one": 2},
+        {"keen": {"id": "y"}, "user": "ann", "total": 2},
+        None,  # who is both a text and an object
+    ]
+    assert "'user' cannot hold 'user.id'" in found[2].problem
+
+
 def test_other_encodings(tmp_path: Path) -> None:
     content = "price,what\n£2,café\n".encode("latin-1")
     [row] = rows(tmp_path / "f", content)

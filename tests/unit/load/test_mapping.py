@@ -2,7 +2,7 @@
 
 import pytest
 
-from headwater.load.mapping import Columns
+from headwater.load.mapping import Columns, nested, path_of
 from headwater.load.source import FormatError
 
 
@@ -39,3 +39,29 @@ def test_what_is_no_pair_is_refused(text: str) -> None:
 def test_a_column_is_mapped_once() -> None:
     with pytest.raises(FormatError, match="once for each column"):
         Columns(["a=b", "a=c"])
+
+
+@pytest.mark.parametrize(
+    ("column", "path"),
+    [
+        ("user.id", ("user", "id")),
+        ("keen.location.coordinates", ("keen", "location", "coordinates")),
+        ("größe.in cm", ("größe", "in cm")),
+        ("user", ("user",)),
+        ("mapped.one", ("mapped.one",)),
+        ("0.5", ("0.5",)),
+        ("No.", ("No.",)),
+        ("avg. price", ("avg. price",)),
+        ("a..b", ("a..b",)),
+        (".a", (".a",)),
+    ],
+)
+def test_dots_that_join_names_make_objects(column: str, path: tuple[str, ...]) -> None:
+    assert path_of(column, Columns(["mapped.one=x"])) == path
+
+
+def test_no_value_of_a_row_takes_anothers_place() -> None:
+    assert nested([(("a", "b"), 1), (("c",), 2), (("a", "d", "e"), 3)]) == {"a": {"b": 1, "d": {"e": 3}}, "c": 2}
+    for values in ([(("a",), 1), (("a", "b"), 2)], [(("a", "b"), 1), (("a",), 2)], [(("a",), 1), (("a",), 2)]):
+        with pytest.raises(ValueError, match=r"cannot hold|two columns"):
+            nested(values)

@@ -115,6 +115,15 @@ def test_a_column_that_is_left_out_is_not_read_and_one_that_is_asked_for_must_be
         ]
 
 
+def test_columns_with_dots_are_within_objects() -> None:
+    table = pyarrow.table({"user.id": [1, None, 2], "user": [None, "ann", "bob"], "n": [1, 2, 3]})
+    first, second, third = parquet_rows(written(table), Columns(()), ["user.id"])
+    assert first[1] == {"user": {"id": 1}, "n": 1}
+    assert second[1] == {"user": "ann", "n": 2}
+    assert third[1] is None
+    assert "two columns would be the property 'user'" in third[2]
+
+
 def test_what_pandas_spark_and_duckdb_write() -> None:
     uuid = UUID("3f2b8c1a-0000-4000-8000-0123456789ab")
     table = pyarrow.table(

@@ -42,11 +42,11 @@ def test_ndjson_lines_keep_their_numbers(tmp_path: Path) -> None:
 
 def test_csv_columns_whose_names_are_against_the_rules_can_be_mapped(tmp_path: Path) -> None:
     path = tmp_path / "events"
-    path.write_bytes(b",order.id,price\n0,a-1,2.5\n")
-    for columns, missing in (([], "--map ''=PROPERTY"), (["="], "--map order.id=PROPERTY")):
+    path.write_bytes(b",order no.,price\n0,a-1,2.5\n")
+    for columns, missing in (([], "--map ''=PROPERTY"), (["="], "--map 'order no.'=PROPERTY")):
         with pytest.raises(FormatError, match=re.escape(missing)):
             [*read_blocks(Source(path), Columns(columns))]
-    columns = Columns(["=", "order.id=order.id"])
+    columns = Columns(["=", "order no.=order.id"])
     [row] = chain.from_iterable(read_blocks(Source(path), columns))
     assert row.properties is not None
     assert columns.mapped(row.properties) == {"order": {"id": "a-1"}, "price": 2.5}
@@ -107,7 +107,9 @@ def test_cells_come_back_as_they_were_written(tmp_path_factory: Any, cells: Sequ
         (b"\n \n", "empty"),
         (b"[1, 2]", "begins with a bracket"),
         (b"a,a\n1,2\n", "twice"),
-        (b"a.b,c\n1,2\n", "dot"),
+        (b"0.5,c\n1,2\n", "dot"),
+        (b"No.,c\n1,2\n", "dot"),
+        (b"avg. price,c\n1,2\n", "dot"),
         (b"a,\n1,2\n", "blank"),
     ],
 )
