@@ -10,12 +10,12 @@ import orjson
 
 from collector.segment_messages import Message, object_of
 from headwater.control import ProjectSettings
+from headwater.names import NESTED_MAX, with_good_names
 from headwater.rules import RuleError, check_event
 from headwater.segment_users import IDENTIFY, TRAITS_MAX, USER_MAX, attachment
 
 DESTINATIONS = ("Headwater", "Keen IO", "Keen")  # what a message may call us; the first one that it names decides
 ALL = "All"
-NESTED_MAX = 200  # levels of objects whose names are put right; events may have fewer
 
 
 class Mapped(NamedTuple):
@@ -217,29 +217,3 @@ def _options(integrations: Mapping[str, Any]) -> dict[str, Any]:
             if name.lower() == ours.lower() and type(value) is dict:
                 return value
     return {}
-
-
-def with_good_names(value: Any, levels: int = NESTED_MAX) -> Any:
-    """A JSON value whose objects' names are ones that properties may have: dots, and a dollar sign in front, become _."""
-    if not levels:
-        return value
-    if type(value) is list:
-        return [with_good_names(member, levels - 1) for member in value]
-    if type(value) is not dict:
-        return value
-    renamed: dict[str, Any] = {}
-    bad: list[str] = []
-    for name, member in value.items():
-        if "." in name or name[:1] == "$":
-            bad.append(name)
-        kind = type(member)
-        renamed[name] = with_good_names(member, levels - 1) if kind is dict or kind is list else member
-    for name in bad:
-        member = renamed.pop(name)
-        renamed.setdefault(_good_name(name), member)
-    return renamed
-
-
-def _good_name(name: str) -> str:
-    name = name.replace(".", "_")
-    return "_" + name[1:] if name.startswith("$") else name

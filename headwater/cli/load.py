@@ -67,6 +67,13 @@ def load(
             help="A column under another name; with dots an object (user.id); without a name it is left out. May be repeated.",
         ),
     ] = None,
+    fix_names: Annotated[
+        bool,
+        typer.Option(
+            "--fix-names",
+            help="Names that no property may have, at every level: _ for dots and for a $ in front, as in Mixpanel's, PostHog's and MongoDB's exports.",
+        ),
+    ] = False,
     delimiter: Annotated[str, typer.Option(help="Of CSV: what stands between columns, such as ';' or 'tab'.")] = ",",
     encoding: Annotated[str, typer.Option(help="Of CSV: such as latin-1, cp1252 or utf-16.")] = "utf-8",
     header: Annotated[
@@ -112,7 +119,6 @@ def load(
     extractions do, that holds.
     """
     console = Console(stderr=True)
-    maps = tuple(map_ or ())
     try:
         check_collection_name(collection)
         if "" in (id_field, timestamp_field):
@@ -124,7 +130,14 @@ def load(
             "\t" if delimiter == "tab" else delimiter, encoding, names, frozenset(null or ()), frozenset(texts)
         )
         plan = _Plan(
-            collection, timestamp_field, timestamp_format, id_field, maps, Columns(maps), dialect, senders, backfill
+            collection,
+            timestamp_field,
+            timestamp_format,
+            id_field,
+            Columns(map_ or (), fix_names=fix_names),
+            dialect,
+            senders,
+            backfill,
         )
         settings = local_settings(data_dir)
         loaded = [_loaded(make, name, plan, settings, console) for name, make in _sources(file, console)]
@@ -149,7 +162,6 @@ class _Plan:
     timestamp_field: str | None
     timestamp_format: str | None
     id_field: str | None
-    maps: tuple[str, ...]
     columns: Columns
     dialect: Dialect
     senders: int
@@ -157,7 +169,7 @@ class _Plan:
 
     def ways(self, *, delimited: bool) -> tuple[str, ...]:
         """What makes other events of the same file, which is delimited text or not."""
-        ways = [self.collection, self.timestamp_field or "", self.id_field or "", *self.maps]
+        ways = [self.collection, self.timestamp_field or "", self.id_field or "", *self.columns.described]
         if self.timestamp_format is not None:
             ways.append(f"{self.timestamp_field}: {self.timestamp_format}")
         if delimited and (described := self.dialect.described()) != Dialect().described():

@@ -13,7 +13,7 @@ from typing import IO, Any, TypeAlias
 from headwater.load.mapping import Columns, check_columns, nested, path_of
 from headwater.load.row import Row
 from headwater.load.source import FormatError, Source
-from headwater.rules import RuleError, check_property_name
+from headwater.rules import RuleError
 
 # What every cell of a column must match to be a number or a boolean. A leading zero or plus makes a code, not a number.
 NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
@@ -165,11 +165,9 @@ def _header(records: Iterator[Record], dialect: Dialect, columns: Columns) -> li
     _check_written(header, dialect)
     for name in header:
         try:
-            if not columns.has(name):
-                for part in path_of(name, columns):
-                    check_property_name(part)
+            columns.check(name)
         except RuleError as error:
-            way_out = f"--map {shlex.quote(name)}=PROPERTY gives it another name"
+            way_out = f"--map {shlex.quote(name)}=PROPERTY gives it another name, --fix-names _ for dots and $"
             raise FormatError(f"its header cannot be used: {error.description} {way_out}") from None
     if len(set(header)) != len(header):
         raise FormatError("its header names a column twice")

@@ -1,10 +1,11 @@
-"""Columns of a file under other names: `--map a=b`."""
+"""Columns of a file under other names: `--map a=b`, `--fix-names`, and dots."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from headwater.load.source import FormatError
+from headwater.names import good_name, with_good_names
 from headwater.rules import RuleError, check_property_name
 
 _WORD = re.compile(r"[^\W\d](?:.*\S)?", re.DOTALL).fullmatch  # not a number's part, nor one of a sentence's
@@ -13,9 +14,11 @@ _WORD = re.compile(r"[^\W\d](?:.*\S)?", re.DOTALL).fullmatch  # not a number's p
 class Columns:
     """What becomes of a row's columns. A dot in the new name makes an object of it; without a new name the column is left out."""
 
-    def __init__(self, maps: Iterable[str]) -> None:
-        """`maps` are `column=property`. Raises FormatError for one that is no such pair or names no property."""
+    def __init__(self, maps: Sequence[str], *, fix_names: bool = False) -> None:
+        """`maps` are `column=property`; `fix_names` is for names as they are in the file, at every level. Raises FormatError for one that is no such pair or names no property."""
         self._paths: dict[str, tuple[str, ...]] = {}
+        self._fix_names = fix_names
+        self.described = (*maps, *(("--fix-names",) if fix_names else ()))  # in the same words in every process
         for text in maps:
             column, equals, name = text.partition("=")
             if not equals or column in self._paths:
@@ -31,6 +34,12 @@ class Columns:
         """Whether a column gets another name or is left out."""
         return column in self._paths
 
+    def check(self, column: str) -> None:
+        """Raises RuleError where a column's name makes no property, of whatever object."""
+        if not self.has(column):
+            for name in path_of(column, self):
+                check_property_name(good_name(name) if self._fix_names else name)
+
     @property
     def names(self) -> list[str]:
         """The columns that get another name or are left out."""
@@ -43,14 +52,16 @@ class Columns:
 
     @property
     def changed(self) -> bool:
-        """Whether any column gets another name or is left out."""
-        return bool(self._paths)
+        """Whether any column may get another name or be left out."""
+        return bool(self._paths) or self._fix_names
 
     def mapped(self, properties: Mapping[str, Any]) -> Mapping[str, Any]:
         """A row under its new names. Raises ValueError where two columns would be one property."""
-        if not self._paths:
+        if not self._paths and not self._fix_names:
             return properties
         made = {name: value for name, value in properties.items() if name not in self._paths}
+        if self._fix_names:
+            made = with_good_names(made)
         for column, path in self._paths.items():
             if column in properties and path:
                 _put(made, path, properties[column])

@@ -213,6 +213,28 @@ def test_files_as_others_write_them(stack: RunningStack, tmp_path: Path) -> None
     )
 
 
+def test_exports_whose_names_no_property_may_have(stack: RunningStack, tmp_path: Path) -> None:
+    """As Mixpanel exports events, and MongoDB documents as an array."""
+    mixpanel, mongo = tmp_path / "mixpanel.ndjson", tmp_path / "mongo.json"
+    mixpanel.write_text(
+        '{"event": "Signed Up", "properties": {"time": 1769860800, "$insert_id": "a1", "$city": "Oslo", "mp.lib": "web"}}\n'
+    )
+    mongo.write_text('[{"_id": {"$oid": "5f"}, "total": 7, "at": {"$date": "2026-01-31T12:00:00Z"}}]')
+    signups = ("--collection", "signups", "--timestamp-field", "properties.time", "--id-field", "properties.$insert_id")
+    assert "0 events accepted, 1 lines rejected" in stack.run("load", str(mixpanel), *signups, code=1).stderr
+    for again in ("1 events accepted, 0 lines", "Nothing to do"):
+        assert again in stack.run("load", str(mixpanel), *signups, "--fix-names").stderr
+    stack.run("load", str(mongo), "--collection", "documents", "--timestamp-field", "at.$date", "--fix-names")
+    wait_until(lambda: count(stack, "signups") == 1 and count(stack, "documents") == 1, 30, every=0.2)
+    with stack.client() as hw:
+        [signup], [document] = (hw.extraction(name).value for name in ("signups", "documents"))
+    assert signup["properties"]["_city"] == "Oslo"
+    assert signup["properties"]["mp_lib"] == "web"
+    assert signup["keen"]["timestamp"] == "2026-01-31T12:00:00.000Z"
+    assert document["_id"] == {"_oid": "5f"}
+    assert document["keen"]["timestamp"] == "2026-01-31T12:00:00.000Z"
+
+
 def test_a_question_on_the_command_line(stack: RunningStack) -> None:
     events = b"".join(
         b'{"page": "/%d", "ms": %d, "at": "2026-01-%02dT00:00:00Z"}\n' % (n % 3, n, 1 + n % 2) for n in range(30)

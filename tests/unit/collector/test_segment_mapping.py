@@ -3,13 +3,11 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from collector.segment_mapping import Mapped, cloud_events, device_events, identified, switched_on, with_good_names
+from collector.segment_mapping import Mapped, cloud_events, device_events, identified, switched_on
 from collector.segment_messages import Envelope, message_of
 from headwater.control import ProjectSettings
-from headwater.rules import RuleError, check_collection_name, check_event
+from headwater.rules import RuleError, check_collection_name
 from headwater.segment_users import IDENTIFY, attachment
 
 TIME = "2026-11-22T15:17:16.903Z"
@@ -178,27 +176,6 @@ def test_computed_traits_and_audiences_come_as_tracks() -> None:
 )
 def test_the_switch(integrations: dict[str, Any], expected: bool) -> None:
     assert switched_on(integrations) is expected
-
-
-def test_names_that_properties_may_not_have() -> None:
-    assert with_good_names({"a.b.c": {"$d": [{"e.f": 1}]}, "a_b_c": 2}) == {"a_b_c": 2}
-    assert with_good_names({"a.b.c": {"$d": [{"e.f": 1}]}}) == {"a_b_c": {"_d": [{"e_f": 1}]}}
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 5) | st.text("ab", max_size=2),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text("ab.$", min_size=1, max_size=3), inner, max_size=3)
-    ),
-    max_leaves=12,
-)
-
-
-@given(st.dictionaries(st.text("ab.$", min_size=1, max_size=3), JSON, max_size=4))
-def test_renamed_properties_keep_the_rules_and_others_are_untouched(properties: dict[str, Any]) -> None:
-    renamed = with_good_names(properties)
-    check_event(renamed, 100)
-    assert with_good_names(renamed) == renamed
 
 
 def device(settings: dict[str, Any] | None = None, **members: Any) -> list[Mapped]:

@@ -53,6 +53,18 @@ def test_columns_with_dots_are_within_objects(tmp_path: Path) -> None:
     assert "'user' cannot hold 'user.id'" in found[2].problem
 
 
+def test_names_against_the_rules_are_put_right_where_that_is_asked(tmp_path: Path) -> None:
+    content = b"$city,0.5,b\nOslo,1,2\n"
+    with pytest.raises(FormatError, match="--fix-names"):
+        rows(tmp_path / "f", content)
+    columns = Columns((), fix_names=True)
+    [row] = rows(tmp_path / "f", content, columns=columns)
+    assert row.properties is not None
+    assert columns.mapped(row.properties) == {"_city": "Oslo", "0_5": 1, "b": 2}
+    with pytest.raises(FormatError, match="blank"):
+        rows(tmp_path / "f", b"a,\n1,2\n", columns=columns)
+
+
 def test_other_encodings(tmp_path: Path) -> None:
     content = "price,what\n£2,café\n".encode("latin-1")
     [row] = rows(tmp_path / "f", content)

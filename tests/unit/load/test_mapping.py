@@ -41,6 +41,25 @@ def test_a_column_is_mapped_once() -> None:
         Columns(["a=b", "a=c"])
 
 
+def test_names_are_put_right_at_every_level_but_for_those_that_are_mapped() -> None:
+    columns = Columns(["$id=id"], fix_names=True)
+    row = {"$id": 1, "$city": "Oslo", "properties": {"$os": "x", "a.b": [{"$c": 2}]}, "n": 3}
+    assert columns.mapped(row) == {
+        "_city": "Oslo",
+        "properties": {"_os": "x", "a_b": [{"_c": 2}]},
+        "n": 3,
+        "id": 1,
+    }
+    assert columns.changed
+    assert not Columns([]).changed
+    assert {Columns(maps, fix_names=fix).described for maps in ([], ["a=b"]) for fix in (False, True)} == {
+        (),
+        ("--fix-names",),
+        ("a=b",),
+        ("a=b", "--fix-names"),
+    }
+
+
 @pytest.mark.parametrize(
     ("column", "path"),
     [
