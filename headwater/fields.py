@@ -16,6 +16,7 @@ SECONDS_UNTIL = (
 EPOCH = re.compile(
     r"1[0-8]\d{8}(\d{3})?", re.ASCII
 ).fullmatch  # in a text: 2001 to 2030; others may be dates without separators
+DATES = 1900_01_01, 2299_12_31  # numbers that may be dates without separators; as seconds, some weeks of 1970
 EXACT = 2**53  # below, a float is the whole number that was meant
 
 
@@ -41,9 +42,10 @@ def as_id(value: object, field: str) -> str:
 def as_time(value: object, field: str) -> str:
     """A field's value as ISO 8601 text: text as it is, a number as seconds or milliseconds since 1970, which a text may be, too,
     of the years 2001 to 2030.
-    Raises ValueError."""
+    Raises ValueError; also for a number that may be a date."""
     if type(value) is str and EPOCH(value):
         value = int(value)
+    _check_no_date(value, field)
     try:
         if type(value) is int:
             seconds, milliseconds = (value, 0) if -SECONDS_UNTIL < value < SECONDS_UNTIL else divmod(value, 1000)
@@ -61,8 +63,22 @@ def as_time(value: object, field: str) -> str:
 def as_moment(value: object, field: str) -> str | Moment:
     """As `as_time`, but for whole numbers, which need not become text to be read again."""
     if type(value) is int:
+        _check_no_date(value, field)
         return Moment(value * 1000 if -SECONDS_UNTIL < value < SECONDS_UNTIL else value)
     return as_time(value, field)
+
+
+def _check_no_date(value: object, field: str) -> None:
+    if (
+        isinstance(value, int | float)
+        and DATES[0] <= value <= DATES[1]
+        and 1 <= value // 100 % 100 <= 12
+        and 1 <= value % 100 <= 31
+    ):
+        raise ValueError(
+            f"the field {field!r:.80} is {_shown(value)}: a date, or seconds since 1970? A date is text; in a file, "
+            "--timestamp-format %Y%m%d says that it is one"
+        )
 
 
 # The parts of a time's text: to make one anew from numbers costs more than all else that a field takes.

@@ -1,7 +1,7 @@
 """Ids and times that a field of an event says."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -12,7 +12,15 @@ from headwater.fields import SECONDS_UNTIL, as_id, as_moment, as_time, member
 from headwater.rules import TIMESTAMP_MAX, TIMESTAMP_MIN, RuleError, parse_timestamp
 
 
-@given(st.integers(-2_208_988_800, 4_102_444_800), st.integers(0, 999))
+def may_be_a_date(number: int) -> bool:
+    try:
+        date(number // 10_000, number // 100 % 100, min(number % 100, 28) if number % 100 <= 31 else 0)
+    except ValueError:
+        return False
+    return 1900 <= number // 10_000 <= 2299
+
+
+@given(st.integers(-2_208_988_800, 4_102_444_800).filter(lambda value: not may_be_a_date(value)), st.integers(0, 999))
 def test_whole_numbers_are_the_times_that_python_makes_of_them(seconds: int, milliseconds: int) -> None:
     assert as_time(seconds, "at") == datetime.fromtimestamp(seconds, UTC).isoformat()
     value = seconds * 1000 + milliseconds
@@ -44,6 +52,17 @@ def test_a_field_is_a_member_or_with_dots_within_one() -> None:
     event = {"a": {"b": {"c": 1}}, "x.y": 2, "x": {"y": 3}, "n": None}
     found = [member(event, field) for field in ("a.b.c", "x.y", "n", "n.m", "a.b.c.d", "none", "a..b")]
     assert found == [1, 2, None, None, None, None, None]
+
+
+@given(st.integers(18_000_000, 24_000_000), st.sampled_from([int, float]), st.sampled_from([as_time, as_moment]))
+def test_a_number_that_may_be_a_date_is_refused(
+    value: int, kind: type[int] | type[float], read: Callable[[object, str], object]
+) -> None:
+    if may_be_a_date(value):
+        with pytest.raises(ValueError, match="a date, or seconds since 1970"):
+            read(kind(value), "when")
+    else:
+        assert read(kind(value), "when")
 
 
 @pytest.mark.parametrize("value", [None, "", True, [], {}, 1e300, float("nan")])
