@@ -141,6 +141,8 @@ def load(
         )
         settings = local_settings(data_dir)
         loaded = [_loaded(make, name, plan, settings, console) for name, make in _sources(file, console)]
+        for column in plan.columns.unseen:
+            console.print(f"--map: no row that was read has {column!r}.", markup=False, soft_wrap=True)
     except (ConnectError, SettingsError, FormatError, LoadError, RuleError) as error:
         console.print(f"[red]{escape(f'{file}: {error}')}[/]", soft_wrap=True)
         raise typer.Exit(1) from None

@@ -18,6 +18,7 @@ class Columns:
         """`maps` are `column=property`; `fix_names` is for names as they are in the file, at every level. Raises FormatError for one that is no such pair or names no property."""
         self._paths: dict[str, tuple[str, ...]] = {}
         self._fix_names = fix_names
+        self._unseen: set[str] | None = None
         self.described = (*maps, *(("--fix-names",) if fix_names else ()))  # in the same words in every process
         for text in maps:
             column, equals, name = text.partition("=")
@@ -51,6 +52,11 @@ class Columns:
         return {column for column, path in self._paths.items() if not path}
 
     @property
+    def unseen(self) -> list[str]:
+        """The columns that get another name or are left out, and that no row had which was `mapped`; none before there is a row."""
+        return sorted(self._unseen or ())
+
+    @property
     def changed(self) -> bool:
         """Whether any column may get another name or be left out."""
         return bool(self._paths) or self._fix_names
@@ -60,6 +66,9 @@ class Columns:
         if not self._paths and not self._fix_names:
             return properties
         made = {name: value for name, value in properties.items() if name not in self._paths}
+        if self._unseen is None:
+            self._unseen = set(self._paths)
+        self._unseen.difference_update(properties)
         if self._fix_names:
             made = with_good_names(made)
         for column, path in self._paths.items():

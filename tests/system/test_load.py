@@ -224,7 +224,8 @@ def test_exports_whose_names_no_property_may_have(stack: RunningStack, tmp_path:
     assert "0 events accepted, 1 lines rejected" in stack.run("load", str(mixpanel), *signups, code=1).stderr
     for again in ("1 events accepted, 0 lines", "Nothing to do"):
         assert again in stack.run("load", str(mixpanel), *signups, "--fix-names").stderr
-    stack.run("load", str(mongo), "--collection", "documents", "--timestamp-field", "at.$date", "--fix-names")
+    documents = ("--collection", "documents", "--timestamp-field", "at.$date", "--fix-names")
+    assert "no row that was read has 'gone'" in stack.run("load", str(mongo), *documents, "--map", "gone=").stderr
     wait_until(lambda: count(stack, "signups") == 1 and count(stack, "documents") == 1, 30, every=0.2)
     with stack.client() as hw:
         [signup], [document] = (hw.extraction(name).value for name in ("signups", "documents"))

@@ -14,6 +14,15 @@ def test_columns_get_other_names_become_objects_or_are_left_out() -> None:
     assert Columns(["a=b", "b=a"]).mapped({"a": 1, "b": 2}) == {"b": 1, "a": 2}
 
 
+def test_columns_that_no_row_has_are_known() -> None:
+    columns = Columns(["a=b", "who=", "absent=x"])
+    assert columns.unseen == []
+    columns.mapped({"a": 1})
+    assert columns.unseen == ["absent", "who"]
+    columns.mapped({"who": 1})
+    assert columns.unseen == ["absent"]
+
+
 def test_a_column_without_a_name_can_be_left_out_or_named() -> None:
     assert Columns(["="]).mapped({"": 1, "a": 2}) == {"a": 2}
     assert Columns(["=number"]).mapped({"": 1, "a": 2}) == {"a": 2, "number": 1}
