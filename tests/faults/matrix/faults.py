@@ -166,6 +166,7 @@ FAULTS = [
         "Those events are lost, and nothing else. An error in the processors' logs and headwater_offsets_lost_total say how many.",
         expiry.raw_records_expire,
         after=expiry.loss_is_told,
+        written=False,  # transactions' markers among what is deleted would be counted as lost, too
     ),
     Fault(
         "events-expire",

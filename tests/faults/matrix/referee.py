@@ -7,7 +7,7 @@ The clients that it asks with go straight to Kafka and ClickHouse, not the ways 
 import time
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,12 +19,13 @@ from headwater.aggregates import parse_key
 from headwater.codec import CodecError, codec
 from headwater.control import Project
 from headwater.follower import Follower
-from headwater.kafka import client_config, partition_reader_config, sink_group, what_comes
+from headwater.kafka import client_config, intake_group, partition_reader_config, sink_group, what_comes
 from headwater.settings import Settings
 from headwater.topics import (
     backfill_topic,
     collection_topic,
     dead_letters_topic,
+    in_topic,
     raw_topic,
     state_topic,
 )
@@ -54,6 +55,7 @@ class Account:
     project: Project
     ledger: Ledger
     once: bool
+    written: bool = False  # to topics of its own, from which collectors take it
 
 
 @dataclass
@@ -125,14 +127,12 @@ class Referee:
             return Check(ERROR, [f"{type(error).__name__}: {error}"[:1000]])
 
     def _check(self, marks: Marks, accounts: list[Account], known: Known, rest_seconds: float) -> Check:
+        deadline = time.monotonic() + rest_seconds
+        self._rest(deadline, lambda: self._not_taken_in(accounts))
         raw, poison, last = self._raw(marks, accounts)
         for key, ids in known.deleted.items():
             raw[key] += ids
-        deadline = time.monotonic() + rest_seconds
-        while (waits := self._waits(accounts, last)) is not None:
-            if time.monotonic() > deadline:
-                raise waits
-            time.sleep(0.1)
+        self._rest(deadline, lambda: self._waits(accounts, last))
         differences: list[str] = []
         events = resent = 0
         for account in accounts:
@@ -247,6 +247,23 @@ class Referee:
                         raise KafkaException(error)
             return records
 
+    def _rest(self, deadline: float, waits: Callable[[], Exception | None]) -> None:
+        """Return when nothing is left to wait for; raises what is, at the deadline."""
+        while (left := waits()) is not None:
+            if time.monotonic() > deadline:
+                raise left
+            time.sleep(0.1)
+
+    def _not_taken_in(self, accounts: list[Account]) -> Exception | None:
+        """What collectors have not taken from producers' topics, as `_waits` says it."""
+        topics = [
+            in_topic(self._settings.topic_prefix, account.project.id, name)
+            for account in accounts
+            if account.written
+            for name in COLLECTIONS
+        ]
+        return self._behind(intake_group(self._settings), topics, "taken in")
+
     def _waits(self, accounts: list[Account], last: Mapping[tuple[str, int], int]) -> Exception | None:
         """What processors and sinks have not done, as a RestError, or why it cannot be told; None where all is done."""
         if not self._follower.catch_up(ASK_SECONDS):
@@ -256,21 +273,27 @@ class Referee:
             settled = self._watermarks.get((kinds[topic], partition), -1)
             if settled < offset:
                 return RestError(f"{topic}/{partition} is processed to {settled} of {offset}")
-        config = client_config(self._settings) | {"group.id": sink_group(self._settings)}
-        with closing(Consumer(config)) as consumer:
-            for account in accounts:
-                for collection in COLLECTIONS:
-                    topic = collection_topic(self._settings.topic_prefix, account.project.id, collection)
-                    try:
-                        ends = _ends(consumer, topic)
-                        asked = [TopicPartition(*place) for place in ends]
-                        known = consumer.committed(asked, timeout=ASK_SECONDS) if asked else []
-                    except KafkaException as error:
-                        return error
-                    for place in known:
-                        end = ends[place.topic, place.partition]
-                        if max(place.offset, 0) < end:
-                            return RestError(f"{place.topic}/{place.partition} is stored to {place.offset} of {end}")
+        topics = [
+            collection_topic(self._settings.topic_prefix, account.project.id, name)
+            for account in accounts
+            for name in COLLECTIONS
+        ]
+        return self._behind(sink_group(self._settings), topics, "stored")
+
+    def _behind(self, group: str, topics: list[str], done: str) -> Exception | None:
+        """Where a group has not committed a topic's end, as a RestError, or why it cannot be told; None where it has."""
+        with closing(Consumer(client_config(self._settings) | {"group.id": group})) as consumer:
+            for topic in topics:
+                try:
+                    ends = _ends(consumer, topic)
+                    asked = [TopicPartition(*place) for place in ends]
+                    known = consumer.committed(asked, timeout=ASK_SECONDS) if asked else []
+                except KafkaException as error:
+                    return error
+                for place in known:
+                    end = ends[place.topic, place.partition]
+                    if max(place.offset, 0) < end:
+                        return RestError(f"{place.topic}/{place.partition} is {done} to {place.offset} of {end}")
         return None
 
     def _consumer(self) -> Consumer:

@@ -11,18 +11,18 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from confluent_kafka import KafkaException
 
 from headwater.control import Project
-from tests.faults.matrix.ledger import Sender
+from tests.faults.matrix.ledger import IntoTopics, OverHttp, Sender
 from tests.faults.matrix.referee import ERROR, MISMATCH, Account, Check, Known, Marks, Referee
 from tests.faults.matrix.stack import FaultError, Stack, wait_for
 
 FIRST, STEADY, BURST = "first", "steady", "burst"
 MOMENTS = {
     FIRST: "as soon as the first request is answered, when nothing of the project is known yet",
-    STEADY: "while events flow through: 1,000 a second, and half as many of history",
-    BURST: "in a burst of 10,000 events sent as fast as they are taken",
+    STEADY: "while events flow through: 1,000 a second, half as many of history, and 200 written to topics of a producer's own",
+    BURST: "in a burst of 15,000 events sent as fast as they are taken",
 }
-HISTORY = "history"
-PROJECTS = {"once": "all", "each": "off", HISTORY: "off"}  # and their windows of ids
+HISTORY, WRITTEN = "history", "written"
+PROJECTS = {"once": "all", "each": "off", WRITTEN: "off", HISTORY: "off"}  # and their windows of ids
 FLOWING, BURST_EVENTS, IN_BURST = 500, 5_000, 1_000  # events of one project
 RECOVERY_SECONDS = 120.0
 KEEP_UP_SECONDS = 1.0
@@ -58,6 +58,7 @@ class Fault:
     after: Callable[[Scene], list[str]] | None = None  # what must be so afterwards, beside what the referee checks
     broken: dict[str, str] = field(default_factory=dict)  # programs in the place of the product's: a negative control
     moments: tuple[str, ...] = (STEADY, BURST, FIRST)
+    written: bool = True  # whether producers write to topics of their own
 
 
 @dataclass
@@ -82,12 +83,19 @@ def perform(fault: Fault, stack: Stack, referee: Referee, moment: str, short: bo
     senders: list[Sender] = []
     try:
         marks = referee.begin()
-        made = {name: stack.project(name, window) for name, window in PROJECTS.items()}
+        made = {
+            name: stack.project(name, window) for name, window in PROJECTS.items() if name != WRITTEN or fault.written
+        }
         accounts = []
         for name, project in made.items():
-            sender = Sender(stack.url, project.id, project.write_key, history=name == HISTORY)
+            way = (
+                IntoTopics(stack.settings, project)
+                if name == WRITTEN
+                else OverHttp(stack.url, project, history=name == HISTORY)
+            )
+            sender = Sender(project.id, way)
             senders.append(sender)
-            accounts.append(Account(name, project, sender.ledger, PROJECTS[name] == "all"))
+            accounts.append(Account(name, project, sender.ledger, PROJECTS[name] == "all", name == WRITTEN))
             sender.start()
         live = [sender for sender in senders if sender.project_id != made[HISTORY].id]
         projects = tuple(project for name, project in made.items() if name != HISTORY)
