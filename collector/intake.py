@@ -7,6 +7,7 @@ killed. docs/kafka.md is the contract with producers.
 
 import logging
 import re
+import socket
 import threading
 import time
 import uuid
@@ -26,7 +27,7 @@ from headwater.control import ControlPlane
 from headwater.dead_letters import GivenUp, dead_letter
 from headwater.dead_letters.letter import place_of
 from headwater.identity import origin_id
-from headwater.kafka import client_config, durable_producer_config, intake_group, is_fatal
+from headwater.kafka import FENCED, client_config, durable_producer_config, intake_group, is_fatal
 from headwater.membership import Membership, StrandedError, closed_at_last
 from headwater.origin import headers_of, origin_in
 from headwater.rules import RuleError, explain_broken, parse_json, timestamp_text
@@ -53,6 +54,7 @@ class Intake:
     def __init__(self, settings: Settings, plane: ControlPlane) -> None:
         self._settings = settings
         self._plane = plane
+        self._writer_name = writer_name(settings)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
 
@@ -78,7 +80,11 @@ class Intake:
                 with closed_at_last(_consumer(self._settings, membership)) as consumer:
                     self._take(consumer, membership)
             except (KafkaException, StrandedError, _NotNowError) as error:
-                reason = error.args[0].str() if isinstance(error, KafkaException) else str(error)
+                reason = str(error)
+                if isinstance(error, KafkaException):
+                    reason = error.args[0].str()
+                    if error.args[0].code() in FENCED:
+                        self._writer_name = f"{writer_name(self._settings)}.{uuid.uuid4()}"
                 log.warning("topics of producers cannot be taken in; trying again", error=reason)
             except Exception:  # a fault of ours: nothing was committed, and the requests of others go on
                 log.exception("topics of producers cannot be taken in; trying again")
@@ -90,16 +96,35 @@ class Intake:
         places = _Places()
         consumer.subscribe([in_pattern(self._settings.topic_prefix)], on_assign=places.assigned)
         producer: Producer | None = None  # most deployments have no such topic
+        topics: bool | None = None  # whether this one has, where Kafka has said it
         while not self._stopping.is_set():
             membership.check()
+            if topics is None and (topics := _has_topics(consumer, in_pattern(self._settings.topic_prefix))):
+                producer = self._begun()  # before there are records: raw ones wait behind what was left open
             first = consumer.poll(POLL_SECONDS)
             if first is None:
                 continue
             records = [one for one in (first, *consumer.consume(READ_RECORDS, 0)) if not _failed(one)]
             if records:
                 places.came(consumer, records)
-                producer = producer or _begun(self._settings)
+                producer = producer or self._begun()
                 self._pass_on(consumer, producer, records)
+
+    def _begun(self) -> Producer:
+        """A producer for transactions, which has aborted what one of its name left open. Blocks; raises KafkaException.
+
+        Who may pass on which partitions, the group's generation says.
+        """
+        producer = Producer(
+            durable_producer_config(self._settings)
+            | {
+                "transactional.id": self._writer_name,
+                # What is left open by who does not come back holds up the readers of the raw topic for as long.
+                "transaction.timeout.ms": int(TRANSACTION_SECONDS * 1000),
+            }
+        )
+        producer.init_transactions(TRANSACTION_SECONDS)
+        return producer
 
     def _pass_on(self, consumer: Consumer, producer: Producer, records: list[Message]) -> None:
         raw, given_up = raw_topic(self._settings), dead_letters_topic(self._settings)
@@ -164,6 +189,19 @@ class Intake:
 
 class _NotNowError(Exception):
     """What is needed to judge a record is not there at the moment."""
+
+
+def writer_name(settings: Settings) -> str:
+    """The transactional id of who takes in at an address: of a collector that is started again it is the same."""
+    return f"{settings.topic_prefix}.intake.{socket.gethostname()}.{settings.port}"
+
+
+def _has_topics(consumer: Consumer, pattern: str) -> bool | None:
+    """Whether a topic matches; None where Kafka does not answer. Blocks up to a second."""
+    try:
+        return any(re.match(pattern, name) for name in consumer.list_topics(timeout=1.0).topics)
+    except KafkaException:
+        return None
 
 
 def event_of(message: Message) -> tuple[object, Given]:
@@ -243,20 +281,6 @@ def _consumer(settings: Settings, membership: Membership) -> Consumer:
         | membership.config(),
         logger=logging.getLogger("headwater.collector.kafka"),
     )
-
-
-def _begun(settings: Settings) -> Producer:
-    """A producer for transactions. Its name is its own: who may pass on which partitions, the group's generation says."""
-    producer = Producer(
-        durable_producer_config(settings)
-        | {
-            "transactional.id": f"{settings.topic_prefix}.intake.{uuid.uuid4()}",
-            # What a killed collector leaves open holds up the readers of the raw topic for as long.
-            "transaction.timeout.ms": int(TRANSACTION_SECONDS * 1000),
-        }
-    )
-    producer.init_transactions(TRANSACTION_SECONDS)
-    return producer
 
 
 def _produce(producer: Producer, topic: str, key: bytes, value: bytes) -> None:

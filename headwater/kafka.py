@@ -53,6 +53,10 @@ def client_config(settings: Settings) -> dict[str, Any]:
     return config | {name: str(path) for name, path in files.items() if path is not None}
 
 
+# Of a producer with transactions: another of its name has begun since.
+FENCED = frozenset({KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})
+
+
 def is_fatal(error: KafkaError) -> bool:
     """Whether the client that says this is of no more use. Of what came before its call it says so by its code alone."""
     return error.fatal() or error.code() == KafkaError._FATAL

@@ -17,13 +17,11 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from headwater import topics
 from headwater.aggregates import table_key
 from headwater.codec import codec
-from headwater.kafka import client_config
+from headwater.kafka import FENCED, client_config
 from headwater.settings import Settings
 
 TIMEOUT_SECONDS = 30.0
 Letter = tuple[bytes, bytes]  # a dead letter's id and its record
-
-FENCED = frozenset({KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})
 
 
 class FencedError(Exception):

@@ -22,7 +22,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from headwater.codec import codec
 from headwater.dead_letters.ledger import Entry, Ledger
 from headwater.dead_letters.reading import DeadLettersError, is_outcome, letter_of, read_ledger, read_records
-from headwater.kafka import durable_producer_config
+from headwater.kafka import FENCED, durable_producer_config
 from headwater.origin import REPLAY, Headers, Origin
 from headwater.settings import Settings
 from headwater.topics import MIB, dead_letters_topic
@@ -30,7 +30,6 @@ from headwater.topics import MIB, dead_letters_topic
 BATCH_LETTERS = 500
 BATCH_BYTES = 8 * MIB
 SECONDS = 30.0
-FENCED = frozenset({KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})
 
 Way = Literal["replayed", "discarded"]
 

@@ -182,6 +182,47 @@ def test_a_transaction_that_was_left_open_is_waited_for(
     assert record["properties"] == '{"n":1}'
 
 
+def test_what_a_killed_collector_left_open_ends_when_it_is_back(kafka_settings: Settings) -> None:
+    """Raw records behind an open transaction are not read: of any producer, and of this one until Kafka gives it up."""
+    create_base_topics(kafka_settings)
+    plane = ControlPlane(kafka_settings)
+    with ControlWriter(kafka_settings) as writer:
+        own = Deployment(kafka_settings, writer)
+        project = writer.create_project("test")
+        topic = own.topic(project, "c")
+        killed = Producer(
+            durable_producer_config(kafka_settings)
+            | {"transactional.id": intake.writer_name(kafka_settings), "transaction.timeout.ms": 600_000}
+        )
+        killed.init_transactions(30)
+        killed.begin_transaction()
+        for partition in range(kafka_settings.raw_partitions):
+            killed.produce(raw_topic(kafka_settings), b"left open", partition=partition)
+        assert killed.flush(30) == 0
+        own.send(topic, b'{"n":1}')
+        with plane.running(), Intake(kafka_settings, plane).running():
+            (record,) = own.raw(project, 1)
+    assert record["properties"] == '{"n":1}'
+
+
+def test_two_collectors_of_one_address_take_turns_once(deployment: Deployment, project: Project) -> None:
+    """As on machines that are all called localhost: the second ends the first one's transactions, which goes on under another name."""
+    settings = deployment.settings
+    topic = deployment.topic(project, "c")
+    failures = metrics.intake_failures._value.get
+    assigned = metrics.rebalances.labels("intake")._value.get
+    plane = ControlPlane(settings)
+    with plane.running():
+        for count in (20, 40):
+            before = failures(), assigned()
+            with Intake(settings, plane).running():
+                wait_until(lambda before=before[1]: assigned() >= before + 2, 60)  # type: ignore[misc]  # both
+                deployment.send(topic, *(b'{"n":%d}' % n for n in range(count - 20, count)))
+                records = deployment.raw(project, count)
+            assert failures() <= before[0] + 2, "each is fenced once at most"
+    assert Counter(orjson.loads(one["properties"])["n"] for one in records) == Counter(range(40))
+
+
 def test_collectors_that_are_killed_and_told_to_stop_pass_every_record_on_once(
     deployment: Deployment, tmp_path: Path
 ) -> None:
