@@ -7,9 +7,8 @@ from typing import IO
 from headwater.load.source import BEGIN_BYTES, BYTE_ORDER_MARK, FormatError, begin_of_array
 
 PIECE_BYTES = 196_608
-ELEMENT_BYTES = (
-    16 * 1024 * 1024
-)  # many times what an event may have: an array whose brackets or quotes are broken has no end
+# Many times what an event may have: an array whose brackets or quotes are broken has no end.
+ELEMENT_BYTES = 16 * 1024 * 1024
 
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|["\[\]{},]', re.DOTALL)
 
