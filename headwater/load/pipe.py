@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from headwater.load.source import BYTE_ORDER_MARK, GZIP, Source, as_uuid
+from headwater.load.source import BYTE_ORDER_MARK, GZIP, Source, as_uuid, is_array
 
 HEAD_BYTES = 1_048_576
 LOOK_BYTES = 65_536
@@ -87,7 +87,7 @@ def standard_input(stream: IO[bytes]) -> Iterator[Source | Pipe]:
     What is short is known as a whole, like a file; and the types of CSV columns take every row before the first is sent.
     """
     head = stream.read(HEAD_BYTES)
-    if len(head) == HEAD_BYTES and _begins_with_a_brace(head):
+    if len(head) == HEAD_BYTES and _is_lines(head):
         yield Pipe(head, stream)
         return
     with tempfile.NamedTemporaryFile(prefix="headwater-load-") as copy:
@@ -97,11 +97,13 @@ def standard_input(stream: IO[bytes]) -> Iterator[Source | Pipe]:
         yield Source(Path(copy.name))
 
 
-def _begins_with_a_brace(head: bytes) -> bool:
+def _is_lines(head: bytes) -> bool:
+    """Whether what begins so is NDJSON."""
     text = head[:LOOK_BYTES]
     if head.startswith(GZIP):
         try:
             text = zlib.decompressobj(GZIP_WINDOW).decompress(head, LOOK_BYTES)
         except zlib.error:
             return False  # Source says what is wrong
-    return text.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"{")
+    text = text.removeprefix(BYTE_ORDER_MARK).lstrip()
+    return text.startswith(b"{") and not is_array(text)

@@ -106,7 +106,7 @@ class Source:
         text = begin.removeprefix(BYTE_ORDER_MARK).lstrip()
         if not text:
             raise FormatError("it is empty")
-        if _is_array(text):
+        if is_array(text):
             return "array"
         if text.startswith(b"["):
             raise FormatError("it begins with a bracket, and not as an array of objects does")
@@ -118,7 +118,7 @@ def begin_of_array(text: bytes) -> re.Match[bytes] | None:
     return re.match(rb'\s*+(?:\{\s*+"result"\s*+:\s*+)?\[(?=\s*+[{\]])', text)
 
 
-def _is_array(text: bytes) -> bool:
+def is_array(text: bytes) -> bool:
     """Whether a file that begins so is one array. It is not where its first line is an object of its own, and others follow."""
     begin = begin_of_array(text)
     if begin is None:

@@ -64,8 +64,26 @@ def test_the_same_lines_from_the_start_have_the_same_keys(zipped: bool) -> None:
     assert [row.properties for row in other[2:]] == [row.properties for row in long[2:-1]]
 
 
-@pytest.mark.parametrize("content", [LINE, b"a,b\n" + b"1,2\n" * HEAD_BYTES, b"", b"\x1f\x8bno gzip" + LINE * LINES])
+ARRAY = b"[" + b",".join([LINE] * LINES) + b"]"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        LINE,
+        b"a,b\n" + b"1,2\n" * HEAD_BYTES,
+        b"",
+        b"\x1f\x8bno gzip" + LINE * LINES,
+        ARRAY,
+        b'{"result": ' + ARRAY + b"}",
+    ],
+    ids=["short", "CSV", "nothing", "no gzip", "array", "answer"],
+)
 def test_all_else_is_kept_as_a_file(content: bytes) -> None:
     with piped(content) as stream, standard_input(stream) as source:
         assert isinstance(source, Source)
         assert source.path.read_bytes() == content
+
+
+def test_an_answer_of_any_length_is_its_events() -> None:
+    assert [row.line for row in rows(b'{"result": ' + ARRAY + b"}")] == list(range(1, LINES + 1))
