@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
 from urllib.parse import unquote
 
-from headwater.rules import RuleError, check_property_name
+from headwater.rules import RuleError, check_property_name, parse_json
 
 GZIP = b"\x1f\x8b"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -120,11 +120,16 @@ def begin_of_array(text: bytes) -> re.Match[bytes] | None:
 
 def is_array(text: bytes) -> bool:
     """Whether a file that begins so is one array. It is not where its first line is an object of its own, and others follow."""
-    begin = begin_of_array(text)
-    if begin is None:
+    if begin_of_array(text) is None:
         return False
     line, _, others = text.partition(b"\n")
-    return not (text.startswith(b"{") and line.rstrip().endswith(b"}") and others.strip())
+    if text.startswith(b"[") or not others.strip():
+        return True
+    try:
+        parse_json(line)
+    except ValueError:
+        return True
+    return False
 
 
 def as_uuid(digest: str) -> str:

@@ -101,6 +101,7 @@ def test_an_element_that_is_no_event_fails_alone(tmp_path: Path) -> None:
         (b'{"result": [{"a": 1}, {"a": 2}]}', [{"a": 1}, {"a": 2}]),
         (b'{\n  "result": [\n    {"a": 1}\n  ],\n  "execution_metadata": {"x": [1]}\n}\n', [{"a": 1}]),
         (b'{"result": [{"a": 1}]}\n{"result": [{"a": 2}]}\n', [{"result": [{"a": 1}]}, {"result": [{"a": 2}]}]),
+        (b'{"result": [{"a": 1}\n, {"a": 2}]}', [{"a": 1}, {"a": 2}]),
         (b'{"result": [1, 2]}\n', [{"result": [1, 2]}]),
         (b'{"results": [{"a": 1}]}', [{"results": [{"a": 1}]}]),
     ],
