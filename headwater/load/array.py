@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from headwater.load.source import BEGIN_BYTES, BYTE_ORDER_MARK, FormatError, begin_of_array
+from headwater.rules import parse_json
 
 PIECE_BYTES = 196_608
 # Many times what an event may have: an array whose brackets or quotes are broken has no end.
@@ -17,7 +18,7 @@ def array_elements(content: IO[bytes]) -> Iterator[bytes]:
     """The text of each element, unjudged; what is around an answer's array is skipped.
 
     Raises FormatError, behind the elements that come before, where the array ends in the middle, its brackets do not match, or
-    something follows it.
+    something follows what it is in.
     """
     text = content.read(BEGIN_BYTES).removeprefix(BYTE_ORDER_MARK)
     begin = begin_of_array(text)
@@ -41,8 +42,7 @@ def array_elements(content: IO[bytes]) -> Iterator[bytes]:
                 last = text[start : match.start()]
                 if number > 1 or last.strip():
                     yield last
-                if b"{" not in begin[0] and (text[position:] + content.read(PIECE_BYTES)).strip():
-                    raise FormatError(f"something follows its array of {number} elements, and is not loaded")
+                _check_around(begin[0] + b"]" + text[position:] + content.read(ELEMENT_BYTES), number)
                 return
             elif token == b"}":
                 raise FormatError(f"behind element {number} of its array a bracket closes that nothing opened")
@@ -52,3 +52,13 @@ def array_elements(content: IO[bytes]) -> Iterator[bytes]:
         if not piece:
             raise FormatError(f"it ends within element {number} of its array")
         text, position, start = text[start:] + piece, position - start, 0
+
+
+def _check_around(text: bytes, number: int) -> None:
+    """Raises FormatError where a file is not JSON as a whole, its array's elements left out."""
+    try:
+        parse_json(text)
+    except ValueError:
+        raise FormatError(
+            f"what follows its array of {number} elements is not loaded: it is another, or no JSON"
+        ) from None
