@@ -69,6 +69,7 @@ def rows(folder: Path, content: bytes) -> list[tuple[int, Any, str]]:
         (b'{"result": [{"a": "' + b"x" * 70_000 + b'"}]}\n{"result": [{"a": 2}]}\n', "follows its array of 1 elements"),
         (b'{"result": [{"a": 1}], "execution_meta', "follows its array of 1 elements"),
     ],
+    ids=["cut", "cut in a text", "a bracket", "another array", "another answer", "cut behind"],
 )
 def test_a_broken_array_is_said(tmp_path: Path, text: bytes, problem: str) -> None:
     with pytest.raises(FormatError, match=problem):
