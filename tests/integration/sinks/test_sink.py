@@ -434,7 +434,9 @@ def test_a_sink_whose_rows_are_all_refused_stops(settings: Settings, tmp_path: P
         sink.wait()
     letters = Counter(letter["collection"] for letter in dead_letters(settings))
     assert letters["garbage"] == 400
-    assert committed(settings, collection) == letters["events"] < 200, "what batches before the last one had"
+    # What batches before the last one had; read again where it ended before their commit, they are the same letters.
+    assert committed(settings, collection) in (0, letters["events"])
+    assert letters["events"] < 200
 
 
 def test_a_sink_that_reads_nothing_though_records_wait_is_not_ready(
