@@ -60,16 +60,25 @@ def test_what_is_new_when_a_sink_that_lost_its_session_comes_back_is_stored(
     goes_on.set()
     with running_sink(settings) as sink, closing(Tables(settings)) as tables:
         check = sink._membership.check
-        monkeypatch.setattr(sink._membership, "check", lambda: goes_on.wait(LIMIT) and check())
+        # As the sink's own thread has them: a consumer answers one caller at a time, and another would starve.
+        members: list[str] = [""]
+
+        def turn() -> None:
+            goes_on.wait(LIMIT)
+            check()
+            members.append(sink._consumer.memberid())
+
+        monkeypatch.setattr(sink._membership, "check", turn)
         produce(settings, old, [encoded(old, {"n": 1})])
         wait_until(partial(has, tables, old, 1), LIMIT)
+        member = wait_until(lambda: members[-1], LIMIT)
         goes_on.clear()  # it joins again only when it has seen that its partitions are lost
         broker.kill()
-        # Asked only while its own thread stands still: a consumer answers one caller at a time, and this one would starve.
         wait_until(lambda: not sink._consumer.memberid(), LIMIT)
         broker.start()
         produce(settings, new, [encoded(new, {"n": 1})])
         goes_on.set()
+        wait_until(lambda: members[-1] not in (None, "", member), LIMIT)
         wait_until(partial(has, tables, new, 1), LIMIT)
         produce(settings, old, [encoded(old, {"n": 2})])
         wait_until(partial(has, tables, old, 2), LIMIT)

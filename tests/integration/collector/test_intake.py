@@ -74,6 +74,14 @@ def deployment(module_settings: Settings) -> Iterator[Deployment]:
 
 
 @pytest.fixture
+def own(kafka_settings: Settings) -> Iterator[Deployment]:
+    """One of a test's own, in which nobody takes anything in yet."""
+    create_base_topics(kafka_settings)
+    with ControlWriter(kafka_settings) as writer:
+        yield Deployment(kafka_settings, writer)
+
+
+@pytest.fixture
 def project(deployment: Deployment) -> Project:
     return deployment.writer.create_project("test")
 
@@ -148,60 +156,50 @@ def test_what_is_no_event_is_given_up_with_its_bytes(deployment: Deployment, pro
     assert (event["id"], event["timestamp"]) == (origin_id(topic, 0, 10**6), WHEN)
 
 
-def test_a_transaction_that_was_left_open_is_waited_for(
-    kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_transaction_that_was_left_open_is_waited_for(own: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a collector leaves that is killed between its records and their commit: their offsets cannot be read until Kafka gives it up."""
     monkeypatch.setattr(intake, "ANSWER_SECONDS", 0.2)
-    create_base_topics(kafka_settings)
-    plane = ControlPlane(kafka_settings)
-    with ControlWriter(kafka_settings) as writer:
-        own = Deployment(kafka_settings, writer)
-        project = writer.create_project("test")
-        topic = own.topic(project, "c")
-        own.send(topic, b'{"n":1}', partition=0)
-        killed = Producer(durable_producer_config(kafka_settings) | {"transactional.id": "killed"})
-        killed.init_transactions(30)
-        with closing(
-            intake._consumer(kafka_settings, Membership(kafka_settings, intake_group(kafka_settings)))
-        ) as consumer:
-            consumer.subscribe([topic])
-            assert wait_until(lambda: consumer.poll(0.1), 30)
-            killed.begin_transaction()
-            position = [TopicPartition(topic, 0, 1)]
-            killed.send_offsets_to_transaction(position, consumer.consumer_group_metadata(), 30)
-        assigned = metrics.rebalances.labels("intake")._value.get
-        before = assigned()
-        with plane.running(), Intake(kafka_settings, plane).running():
-            wait_until(lambda: assigned() > before, 30)
-            since = time.monotonic()
-            wait_until(lambda: time.monotonic() - since > 5 * intake.ANSWER_SECONDS)
-            assert assigned() == before + 1, "it has not begun anew"
-            killed.abort_transaction(30)
-            (record,) = own.raw(project, 1)
+    plane = ControlPlane(own.settings)
+    project = own.writer.create_project("test")
+    topic = own.topic(project, "c")
+    own.send(topic, b'{"n":1}', partition=0)
+    killed = Producer(durable_producer_config(own.settings) | {"transactional.id": "killed"})
+    killed.init_transactions(30)
+    with closing(intake._consumer(own.settings, Membership(own.settings, intake_group(own.settings)))) as consumer:
+        consumer.subscribe([topic])
+        assert wait_until(lambda: consumer.poll(0.1), 30)
+        killed.begin_transaction()
+        position = [TopicPartition(topic, 0, 1)]
+        killed.send_offsets_to_transaction(position, consumer.consumer_group_metadata(), 30)
+    assigned = metrics.rebalances.labels("intake")._value.get
+    before = assigned()
+    with plane.running(), Intake(own.settings, plane).running():
+        wait_until(lambda: assigned() > before, 30)
+        since = time.monotonic()
+        wait_until(lambda: time.monotonic() - since > 5 * intake.ANSWER_SECONDS)
+        assert assigned() == before + 1, "it has not begun anew"
+        killed.abort_transaction(30)
+        (record,) = own.raw(project, 1)
     assert record["properties"] == '{"n":1}'
 
 
-def test_what_a_killed_collector_left_open_ends_when_it_is_back(kafka_settings: Settings) -> None:
+def test_what_a_killed_collector_left_open_ends_when_it_is_back(own: Deployment) -> None:
     """Raw records behind an open transaction are not read: of any producer, and of this one until Kafka gives it up."""
-    create_base_topics(kafka_settings)
-    plane = ControlPlane(kafka_settings)
-    with ControlWriter(kafka_settings) as writer:
-        own = Deployment(kafka_settings, writer)
-        project = writer.create_project("test")
-        topic = own.topic(project, "c")
-        killed = Producer(
-            durable_producer_config(kafka_settings)
-            | {"transactional.id": intake.writer_name(kafka_settings), "transaction.timeout.ms": 600_000}
-        )
-        killed.init_transactions(30)
-        killed.begin_transaction()
-        for partition in range(kafka_settings.raw_partitions):
-            killed.produce(raw_topic(kafka_settings), b"left open", partition=partition)
-        assert killed.flush(30) == 0
-        own.send(topic, b'{"n":1}')
-        with plane.running(), Intake(kafka_settings, plane).running():
-            (record,) = own.raw(project, 1)
+    plane = ControlPlane(own.settings)
+    project = own.writer.create_project("test")
+    topic = own.topic(project, "c")
+    killed = Producer(
+        durable_producer_config(own.settings)
+        | {"transactional.id": intake.writer_name(own.settings), "transaction.timeout.ms": 600_000}
+    )
+    killed.init_transactions(30)
+    killed.begin_transaction()
+    for partition in range(own.settings.raw_partitions):
+        killed.produce(raw_topic(own.settings), b"left open", partition=partition)
+    assert killed.flush(30) == 0
+    own.send(topic, b'{"n":1}')
+    with plane.running(), Intake(own.settings, plane).running():
+        (record,) = own.raw(project, 1)
     assert record["properties"] == '{"n":1}'
 
 
